@@ -1,0 +1,174 @@
+"""The teacher card: what a checkpoint does not say about itself (``teacher.toml``).
+
+The keys are a contract with vendors. They also travel inside ``student.pt`` and, as JSON, inside the ONNX file.
+"""
+
+import math
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from frami_edge.errors import FramiError, nearest
+
+CARD_NAME = "teacher.toml"
+
+
+class _Table(BaseModel):
+    """Strict and frozen; an unknown key is an error. Integers are taken where TOML users mean floats."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+Float = Annotated[float, Field(strict=False, allow_inf_nan=False)]
+PositiveInt = Annotated[int, Field(gt=0)]
+
+
+class Normalisation(_Table):
+    """Applied to the log-Mel: (x - mean) / std."""
+
+    kind: Literal["none", "global"] = "none"
+    mean: Float = 0.0
+    std: Annotated[float, Field(strict=False, gt=0, allow_inf_nan=False)] = 1.0
+
+
+class MelSpec(_Table):
+    """The Mel dialect. Lengths in samples, frequencies in hertz."""
+
+    kind: Literal["log-mel"] = "log-mel"
+    n_fft: PositiveInt = 400
+    win_length: PositiveInt = 400
+    hop_length: PositiveInt = 160
+    window: Literal["hann"] = "hann"
+    center: bool = True
+    pad_mode: Literal["reflect", "constant"] = "reflect"
+    power: Annotated[float, Field(strict=False, ge=1, le=2)] = 2.0
+    n_mels: PositiveInt = 40
+    f_min: Annotated[float, Field(strict=False, ge=0)] = 0.0
+    f_max: Annotated[float, Field(strict=False, gt=0)] = 8000.0
+    mel_scale: Literal["htk", "slaney"] = "htk"
+    mel_norm: Literal["none", "slaney"] = "none"
+    log: Literal["ln", "log2", "log10", "db"] = "ln"
+    log_offset: Annotated[float, Field(strict=False, gt=0)] = 1e-6
+    frames: Annotated[int, Field(ge=0)] = 0  # frames kept of each clip; 0 keeps all
+    normalisation: Normalisation = Normalisation()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "MelSpec":
+        if self.win_length > self.n_fft:
+            raise ValueError(f"win_length {self.win_length} is larger than n_fft {self.n_fft}")
+        if self.f_min >= self.f_max:
+            raise ValueError(f"f_min {self.f_min} is not below f_max {self.f_max}")
+        return self
+
+    @property
+    def log_scale(self) -> float:
+        """What the natural logarithm is multiplied by to give ``log``."""
+        return {"ln": 1.0, "log2": 1 / math.log(2), "log10": 1 / math.log(10), "db": 10 / math.log(10)}[self.log]
+
+    @property
+    def log_floor(self) -> float:
+        """The log-Mel of silence: the logarithm of the offset, before normalisation."""
+        return self.log_scale * math.log(self.log_offset)
+
+    @property
+    def log_ceiling(self) -> float:
+        """The log-Mel of a full-scale sine (amplitude 1) in the middle of a band, before normalisation.
+
+        The Hann window sums to win_length / 2, so the spectrum peaks at win_length / 4.
+        """
+        return self.log_scale * math.log((self.win_length / 4) ** self.power + self.log_offset)
+
+
+class Clip(_Table):
+    """How clips were brought to length and level for training; the same is done to what the student hears."""
+
+    sample_rate: PositiveInt = 16000  # Hz
+    seconds: Annotated[float, Field(strict=False, gt=0, le=3600)] = 1.0
+    preparation: Literal["center-pad", "end-pad", "loop", "crop"] = "crop"
+    level: Literal["none", "peak"] = "none"
+
+    @property
+    def samples(self) -> int:
+        return round(self.seconds * self.sample_rate)
+
+
+class TeacherCard(_Table):
+    """Everything about a classifier but its weights."""
+
+    format: Literal[1] = 1
+    architecture: str = ""
+    labels: Annotated[tuple[str, ...], Field(strict=False, min_length=2)]
+    output: Literal["logits", "log_softmax", "softmax"] = "logits"
+    time_dependent: bool
+    layout: Literal["B1FT", "BFT", "BTF", "waveform"] = "B1FT"
+    clip: Clip = Clip()
+    frontend: MelSpec = MelSpec()
+
+    @model_validator(mode="after")
+    def _band_below_nyquist(self) -> "TeacherCard":
+        if self.frontend.f_max > self.clip.sample_rate / 2:
+            raise ValueError(
+                f"f_max {self.frontend.f_max} Hz is above half the sample rate ({self.clip.sample_rate} Hz)"
+            )
+        return self
+
+    @property
+    def classes(self) -> int:
+        return len(self.labels)
+
+    @property
+    def frames(self) -> int:
+        """Frames of a clip of the training length, after ``frontend.frames`` were kept."""
+        spec = self.frontend
+        framed = self.clip.samples if spec.center else max(0, self.clip.samples - spec.n_fft)
+        frames = 1 + framed // spec.hop_length
+        return min(frames, spec.frames) if spec.frames else frames
+
+    @classmethod
+    def parse(cls, table: dict[str, Any], where: str) -> "TeacherCard":
+        """Check a parsed card. ``where`` is the file named in errors."""
+        try:
+            return cls.model_validate(table)
+        except ValidationError as error:
+            raise FramiError(f"{where} is not a valid teacher card: {_explain(error)}") from error
+
+    @classmethod
+    def read(cls, path: Path) -> "TeacherCard":
+        """Read ``teacher.toml``; raises :class:`FramiError` naming the file and the key."""
+        try:
+            table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise FramiError(f"There is no teacher card {path}.", "A card says what a checkpoint cannot: labels, "
+                             "Mel front-end, clip length. See docs/teachers.md.") from error
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise FramiError(f"Cannot read the teacher card {path}: {error}") from error
+        return cls.parse(table, str(path))
+
+    def to_toml(self) -> str:
+        """The card as TOML; :meth:`read` gives the same card again."""
+        return _toml_table(self.model_dump(mode="json"))
+
+
+def _toml_table(table: dict[str, Any], name: str = "") -> str:
+    import json  # TOML strings, numbers, booleans and lists of these are written as JSON writes them
+
+    lines = [f"\n[{name}]"] if name else []
+    lines += [f"{key} = {json.dumps(value)}" for key, value in table.items() if not isinstance(value, dict)]
+    for key, value in table.items():
+        if isinstance(value, dict):
+            lines.append(_toml_table(value, f"{name}.{key}" if name else key).rstrip("\n"))
+    return "\n".join(lines) + "\n"
+
+
+def _explain(error: ValidationError) -> str:
+    """The first problem of a pydantic report in one sentence, unknown keys with the nearest known one."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        model: Any = TeacherCard
+        for part in first["loc"][:-1]:
+            model = model.model_fields[part].annotation
+        return f"unknown key '{where}'. {nearest(str(first['loc'][-1]), list(model.model_fields))}"
+    return f"{where}: {first['msg']}" if where else first["msg"]

@@ -1,0 +1,68 @@
+"""Where and in which precision to compute: bf16 where the machine multiplies it fast, float32 elsewhere."""
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from frami_edge.errors import EXIT_USAGE, FramiError
+
+M = TypeVar("M", bound=nn.Module)
+FAST_BF16_FLAGS = ("amx_bf16", "avx512_bf16")  # without them bf16 is emulated, and slower than float32
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Device, autocast type and memory format of the large networks. Losses and statistics stay float32."""
+
+    device: torch.device
+    dtype: torch.dtype
+    channels_last: bool = True
+
+    def autocast(self) -> contextlib.AbstractContextManager[object]:
+        enabled = self.dtype != torch.float32
+        return torch.autocast(self.device.type, dtype=self.dtype if enabled else torch.bfloat16, enabled=enabled)
+
+    def place(self, module: M) -> M:
+        module.to(self.device)
+        if self.channels_last:
+            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return module
+
+    def put(self, tensor: Tensor) -> Tensor:
+        return tensor.to(self.device)
+
+    def summary(self) -> str:
+        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "CPU"
+        precision = "float32" if self.dtype == torch.float32 else "bfloat16 autocast"
+        threads = f", {torch.get_num_threads()} threads" if self.device.type == "cpu" else ""
+        return f"{name}, {precision}{threads}"
+
+
+def cpu_flags() -> set[str]:
+    """Instruction-set flags of the first core as Linux names them; empty where unknown."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("flags"):
+                return set(line.split(":", 1)[1].split())
+    return set()
+
+
+def choose(device: str = "auto", precision: str = "auto") -> Compute:
+    """Pick device ("auto", "cpu", "cuda", "cuda:1") and precision ("auto", "float32", "bf16")."""
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise FramiError("There is no CUDA device that PyTorch can use.", "Say --device cpu.", exit_code=EXIT_USAGE)
+    if precision not in ("auto", "float32", "bf16"):
+        raise FramiError(f"Unknown precision '{precision}'.", "Known: auto, float32, bf16.", exit_code=EXIT_USAGE)
+    if precision == "auto":
+        if device.startswith("cuda"):
+            fast = torch.cuda.is_bf16_supported()
+        else:
+            fast = any(flag in cpu_flags() for flag in FAST_BF16_FLAGS)
+        precision = "bf16" if fast else "float32"
+    return Compute(torch.device(device), torch.bfloat16 if precision == "bf16" else torch.float32)

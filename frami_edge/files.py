@@ -1,0 +1,51 @@
+"""Files that are either the old one or the new one, never half of one."""
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from frami_edge.errors import EXIT_USAGE, FramiError
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Write beside ``path``, flush to the disk, then rename: an interruption or a full disk keeps the old file.
+
+    Args:
+        path: the file to replace or create; its folder is created.
+        write: called with the temporary path; must create that file.
+
+    Raises:
+        FramiError: the disk is full or the folder cannot be written.
+    """
+    path = Path(path)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(aside)
+        with open(aside, "rb") as handle:
+            os.fsync(handle.fileno())
+        os.replace(aside, path)
+    # torch.save reports a full disk as RuntimeError
+    except (OSError, RuntimeError) as error:
+        kept = f" {path.name} as it was before is kept." if path.exists() else ""
+        raise FramiError(
+            f"Cannot write {path}: {error}.{kept}", "Free some space or choose another folder, then go on."
+        ) from error
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def refuse_overwrite(path: Path, force: bool) -> None:
+    """Raise :class:`FramiError` where ``path`` exists and the user did not say ``--force``."""
+    if path.exists() and not force:
+        raise FramiError(
+            f"{path} exists already.", "Say --force to replace it, or --out to write elsewhere.",
+            exit_code=EXIT_USAGE,
+        )
