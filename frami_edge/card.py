@@ -162,12 +162,11 @@ def _toml_table(table: dict[str, Any], name: str = "") -> str:
     return "\n".join(lines) + "\n"
 
 
-def _explain(error: ValidationError) -> str:
+def _explain(error: ValidationError, model: Any = TeacherCard) -> str:
     """The first problem of a pydantic report in one sentence, unknown keys with the nearest known one."""
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        model: Any = TeacherCard
         for part in first["loc"][:-1]:
             model = model.model_fields[part].annotation
         return f"unknown key '{where}'. {nearest(str(first['loc'][-1]), list(model.model_fields))}"

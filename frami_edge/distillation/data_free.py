@@ -1,0 +1,189 @@
+"""Algorithm 1: synthesis and distillation in turn, then a fresh student over the whole bank."""
+
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from frami_edge import networks
+from frami_edge.compute import Compute
+from frami_edge.distillation.distiller import Distiller, Lesson, Replay
+from frami_edge.errors import FramiError
+from frami_edge.inversion import views
+from frami_edge.inversion.bank import Bank
+from frami_edge.inversion.frami import FramiSynthesizer
+from frami_edge.networks.base import Network
+from frami_edge.recipe import Phase, Recipe
+from frami_edge.runs import RunDirectory
+from frami_edge.teacher.taps import Teacher
+
+SECTION = 100  # steps of the finishing phase between checkpoints
+NEWEST = 0.25  # half of each batch of the alternation comes from this newest share of the bank
+FRESH_BATCHES = 2  # synthesized at the end for the verdict alone
+
+
+class Progress(NamedTuple):
+    """Told to the caller as the run goes on."""
+
+    phase: str  # "synthesis", "alternation" or "finish"
+    done: int
+    total: int
+    losses: dict[str, float]
+
+
+class Verdict(NamedTuple):
+    """How the student does on samples that neither bank nor student has seen."""
+
+    samples: int
+    agreement: float  # share on which student and teacher name the same class
+    teacher_confidence: float  # mean probability that the teacher gives to the class asked for
+    bn_gap: float  # L_bn of the fresh batches
+
+
+Report = Callable[[Progress], None]
+
+
+class DataFreeDistillation:
+    """One run: give it a teacher and a recipe, and it gives a student.
+
+    Args:
+        run: its folder; a checkpoint in it is gone on from.
+        seed: of everything random. The same seed on the same machine gives the same student, also when interrupted.
+    """
+
+    def __init__(self, teacher: Teacher, teacher_sha256: str, student: str, recipe: Recipe, compute: Compute,
+                 run: RunDirectory, seed: int) -> None:
+        torch.manual_seed(seed)
+        self.recipe, self.compute, self.run_directory = recipe, compute, run
+        self.teacher, self.card, self.student_name = compute.place(teacher), teacher.card, student
+        self.synthesizer = FramiSynthesizer(self.teacher, recipe.inversion, compute)
+        self.bank = Bank(run.bank, teacher_sha256, recipe.inversion.bank_samples)
+        settings, inversion = recipe.distillation, recipe.inversion
+        taught = max(0, inversion.batches - inversion.warmup_batches)
+        self.alternating = self._distiller(settings.alternate, taught * settings.alternate.steps, "cosine")
+        self.finishing: Distiller | None = None
+        self.batches = self.finish_steps = 0
+        self.seconds = {"synthesis": 0.0, "distillation": 0.0}
+        state = run.load()
+        if state is not None:
+            self._restore(state)
+        self.bank.drop_from(self.batches)
+
+    def run(self, report: Report = lambda progress: None) -> Network:
+        """The whole of it; returns the student of the last step, in eval mode on the CPU."""
+        inversion, finish = self.recipe.inversion, self.recipe.distillation.finish
+        while self.batches < inversion.batches:
+            self._one_batch(report)
+        while self.finish_steps < finish.steps:
+            self._one_section(finish, report)
+        student = self.finishing.student if self.finishing else self.alternating.student
+        return student.eval().cpu()
+
+    def verdict(self, student: Network) -> Verdict:
+        """Judge a student on fresh samples; see :class:`Verdict`."""
+        student = self.compute.place(student).eval()
+        agreement, confidence, gap = [], [], []
+        for _ in range(FRESH_BATCHES):
+            made = self.synthesizer.synthesize(None, self.bank)
+            x = self.synthesizer.normalise(made.samples.log_mel.to(self.compute.device))
+            with torch.no_grad(), self.compute.autocast():
+                theirs, ours = self.teacher(x).float(), student(x)
+            agreement.append((theirs.argmax(1) == ours.argmax(1)).float().mean())
+            own = made.samples.labels.to(x.device).unsqueeze(1)
+            confidence.append(theirs.softmax(1).gather(1, own).mean())
+            gap.append(made.losses["bn"])
+        student.cpu()
+        return Verdict(FRESH_BATCHES * self.recipe.inversion.batch_size, float(torch.stack(agreement).mean()),
+                       float(torch.stack(confidence).mean()), sum(gap) / len(gap))
+
+    def _one_batch(self, report: Report) -> None:
+        """One epoch of Algorithm 1: a batch is synthesized, then the student learns from the bank."""
+        inversion, phase = self.recipe.inversion, self.recipe.distillation.alternate
+        warm = self.batches < inversion.warmup_batches
+        started = time.monotonic()
+        student = self.alternating.student.eval().requires_grad_(False)
+        made = self.synthesizer.synthesize(None if warm else student, self.bank)
+        student.requires_grad_(True)
+        if not self.bank.add(self.batches, made.samples):
+            raise FramiError("A synthesized batch held no finite sample.", "Try --precision float32.")
+        synthesized = time.monotonic()
+        report(Progress("synthesis", self.batches + 1, inversion.batches, made.losses))
+        taught: dict[str, float] = {}
+        if not warm:
+            taught = self._teach(self.alternating, phase.steps, NEWEST, lambda done, losses: report(
+                Progress("alternation", self.batches * phase.steps + done, inversion.batches * phase.steps, losses)))
+        self.seconds["synthesis"] += synthesized - started
+        self.seconds["distillation"] += time.monotonic() - synthesized
+        self.batches += 1
+        self.run_directory.log({"batch": self.batches, "synthesis": made.losses, "distillation": taught,
+                                "seconds": self.seconds})
+        self.run_directory.save(self._state())
+
+    def _one_section(self, phase: Phase, report: Report) -> None:
+        """Some steps of the finishing phase."""
+        if self.finishing is None:
+            self.finishing = self._distiller(phase, phase.steps, "one-cycle")
+        steps, started = min(SECTION, phase.steps - self.finish_steps), time.monotonic()
+        losses = self._teach(self.finishing, steps, 0.0, lambda done, losses: report(
+            Progress("finish", self.finish_steps + done, phase.steps, losses)))
+        self.finish_steps += steps
+        self.seconds["distillation"] += time.monotonic() - started
+        self.run_directory.log({"finish_step": self.finish_steps, "distillation": losses, "seconds": self.seconds})
+        self.run_directory.save(self._state())
+
+    def _teach(self, distiller: Distiller, steps: int, newest: float,
+               told: Callable[[int, dict[str, float]], None]) -> dict[str, float]:
+        """``steps`` steps on views of the bank; returns the mean losses of the last half."""
+        # the replay starts empty each time: a resumed run then goes exactly as one that was never interrupted
+        replay = Replay(self.recipe.distillation.replay)
+        kept: list[dict[str, float]] = []
+        for step in range(steps):
+            lesson = replay.add(self._lesson(distiller, newest)) if replay.wanted() else replay.draw()
+            kept.append(distiller.learn(lesson))
+            told(step + 1, kept[-1])
+        late = kept[len(kept) // 2:]
+        return {name: sum(losses[name] for losses in late) / len(late) for name in late[0]} if late else {}
+
+    def _lesson(self, distiller: Distiller, newest: float) -> Lesson:
+        log_mel, _ = self.bank.draw(self.recipe.distillation.batch_size, newest)
+        x = self.synthesizer.normalise(log_mel.to(self.compute.device))
+        x = views.training_view(x, self.card.time_dependent, self.synthesizer.floor)
+        if float(torch.rand(())) < distiller.phase.mix:
+            x = mixed(x)
+        return distiller.ask(x)
+
+    def _distiller(self, phase: Phase, steps: int, schedule: str) -> Distiller:
+        student = networks.build(self.student_name, self.card.classes, self.card.frontend.n_mels)
+        return Distiller(self.teacher, student, self.recipe.distillation, phase, steps, self.compute, schedule)
+
+    def _state(self) -> dict[str, Any]:
+        state = {
+            "batches": self.batches, "finish_steps": self.finish_steps, "seconds": self.seconds,
+            "synthesizer": self.synthesizer.state_dict(), "alternating": self.alternating.state_dict(),
+            "random": torch.get_rng_state(),
+        }
+        if self.finishing is not None:
+            state["finishing"] = self.finishing.state_dict()
+        if self.compute.device.type == "cuda":
+            state["random_cuda"] = torch.cuda.get_rng_state(self.compute.device)
+        return state
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self.batches, self.finish_steps, self.seconds = state["batches"], state["finish_steps"], state["seconds"]
+        self.synthesizer.load_state_dict(state["synthesizer"])
+        self.alternating.load_state_dict(state["alternating"])
+        finish = self.recipe.distillation.finish
+        if "finishing" in state:
+            self.finishing = self._distiller(finish, finish.steps, "one-cycle")
+            self.finishing.load_state_dict(state["finishing"])
+        torch.set_rng_state(state["random"])  # last: building networks draws random numbers
+        if "random_cuda" in state:
+            torch.cuda.set_rng_state(state["random_cuda"], self.compute.device)
+
+
+def mixed(x: Tensor) -> Tensor:
+    """Each sample mixed with a random other one of the batch, shares uniform in [0, 1]; (batch, n_mels, frames)."""
+    share = torch.rand(len(x), 1, 1, device=x.device)
+    return share * x + (1 - share) * x[torch.randperm(len(x), device=x.device)]

@@ -1,0 +1,150 @@
+"""One student learning from one teacher, step by step."""
+
+from collections import deque
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from frami_edge.compute import Compute
+from frami_edge.distillation import losses
+from frami_edge.networks.base import Network
+from frami_edge.recipe import Distillation, Phase
+from frami_edge.teacher.taps import Teacher
+
+POOL = 48  # teacher passes kept for replay
+
+
+class Lesson(NamedTuple):
+    """A batch with the teacher's answers."""
+
+    x: Tensor  # (batch, n_mels, frames), normalised
+    logits: Tensor  # (batch, classes)
+    frames: Tensor | None  # (batch, F_t, T'), where a reuse loss needs them
+
+
+class ReuseMaps(nn.Module):
+    """W_m and W_v: affine maps from the student's features to the teacher's. They are dropped at export."""
+
+    def __init__(self, student_features: int, teacher_features: int) -> None:
+        super().__init__()
+        self.means = nn.Linear(student_features, teacher_features)
+        self.variances = nn.Linear(student_features, teacher_features)
+
+    def forward(self, student_frames: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """(batch, F_s, T') -> W_m H_n and W_v V_n, (batch, F_t, count) each."""
+        means = losses.pseudo_means(student_frames, count).transpose(1, 2)
+        variances = losses.pseudo_variances(student_frames, count).transpose(1, 2)
+        return self.means(means).transpose(1, 2), self.variances(variances).transpose(1, 2)
+
+
+class Replay:
+    """Teacher passes that are used several times: a pass costs four times what a small student's step costs.
+
+    ``wanted`` says whether the next step needs a new pass; otherwise ``draw`` gives a random one of the last
+    :data:`POOL` passes.
+    """
+
+    def __init__(self, times: int) -> None:
+        self.times, self.step = times, 0
+        self.lessons: deque[Lesson] = deque(maxlen=POOL)
+
+    def wanted(self) -> bool:
+        self.step += 1
+        return not self.lessons or (self.step - 1) % self.times == 0
+
+    def add(self, lesson: Lesson) -> Lesson:
+        if self.times > 1:
+            frames = None if lesson.frames is None else lesson.frames.bfloat16()
+            self.lessons.append(lesson._replace(frames=frames))
+        return lesson
+
+    def draw(self) -> Lesson:
+        lesson = self.lessons[int(torch.randint(len(self.lessons), ()))]
+        return lesson if lesson.frames is None else lesson._replace(frames=lesson.frames.float())
+
+
+class Distiller:
+    """Trains ``student`` to imitate ``teacher`` (Eqs. 6-11): SGD, the schedule's rate set per step.
+
+    Args:
+        schedule: "cosine", or "one-cycle" (a rise over the first 30 %, then cosine).
+        total_steps: length of the schedule.
+    """
+
+    def __init__(self, teacher: Teacher, student: Network, settings: Distillation, phase: Phase, total_steps: int,
+                 compute: Compute, schedule: str = "cosine") -> None:
+        self.teacher, self.student, self.phase, self.compute = teacher, compute.place(student), phase, compute
+        self.optimizer = torch.optim.SGD(student.parameters(), lr=phase.lr, momentum=settings.momentum,
+                                         weight_decay=settings.weight_decay)
+        total = max(1, total_steps)
+        self.schedule: torch.optim.lr_scheduler.LRScheduler = (
+            torch.optim.lr_scheduler.OneCycleLR(self.optimizer, phase.lr, total_steps=total + 1, cycle_momentum=False)
+            if schedule == "one-cycle"
+            else torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, total)
+        )
+        self.reuses = phase.frame_reuse > 0 or phase.utterance_reuse > 0
+        self.maps: ReuseMaps | None = None
+        if self.reuses:
+            self.maps = ReuseMaps(student.features, teacher_features(teacher, compute)).to(compute.device)
+            self.maps_optimizer = torch.optim.Adam(self.maps.parameters(), lr=settings.lr_reuse)
+
+    @torch.no_grad()
+    def ask(self, x: Tensor) -> Lesson:
+        """The teacher's answers to normalised log-Mels (batch, n_mels, frames)."""
+        with self.compute.autocast():
+            if self.reuses:
+                hidden = self.teacher.forward_hidden(x)
+                return Lesson(x, hidden.logits, hidden.frames)
+            return Lesson(x, self.teacher(x), None)
+
+    def learn(self, lesson: Lesson) -> dict[str, float]:
+        """One step; returns its losses and the agreement on the batch."""
+        self.student.train()
+        with self.compute.autocast():
+            hidden = self.student.forward_hidden(lesson.x)
+        terms = {"kd": losses.kd_loss(hidden.logits, lesson.logits, self.phase.temperature)}
+        total = terms["kd"]
+        if self.maps is not None and lesson.frames is not None:
+            count = losses.draw_count(hidden.frames.shape[2], lesson.frames.shape[2])
+            means, variances = self.maps(hidden.frames, count)
+            weights = losses.bin_weights(hidden.frames.shape[2], count, hidden.frames)
+            terms["frame_reuse"] = losses.frame_reuse_loss(means, lesson.frames, count)
+            terms["utterance_reuse"] = losses.utterance_reuse_loss(means, variances, weights, lesson.frames)
+            total = (total + self.phase.frame_reuse * terms["frame_reuse"]
+                     + self.phase.utterance_reuse * terms["utterance_reuse"])
+        self._update(total)
+        agreement = (hidden.logits.argmax(1) == lesson.logits.argmax(1)).float().mean()
+        return {name: float(value.detach()) for name, value in terms.items()} | {"agreement": float(agreement)}
+
+    def state_dict(self) -> dict[str, Any]:
+        state = {"student": self.student.state_dict(), "optimizer": self.optimizer.state_dict(),
+                 "schedule": self.schedule.state_dict()}
+        if self.maps is not None:
+            state |= {"maps": self.maps.state_dict(), "maps_optimizer": self.maps_optimizer.state_dict()}
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.student.load_state_dict(state["student"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        if self.maps is not None:
+            self.maps.load_state_dict(state["maps"])
+            self.maps_optimizer.load_state_dict(state["maps_optimizer"])
+
+    def _update(self, total: Tensor) -> None:
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.maps is not None:
+            self.maps_optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        self.optimizer.step()
+        if self.maps is not None:
+            self.maps_optimizer.step()
+        self.schedule.step()
+
+
+@torch.no_grad()
+def teacher_features(teacher: Teacher, compute: Compute) -> int:
+    """F_t of the teacher's frame-level hidden state."""
+    probe = torch.zeros(2, teacher.card.frontend.n_mels, teacher.card.frames, device=compute.device)
+    return teacher.forward_hidden(probe).frames.shape[1]

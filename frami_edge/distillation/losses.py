@@ -1,0 +1,73 @@
+"""The distillation losses (Eqs. 6-11) as pure functions of tensors."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+LARGEST_N = 8
+
+
+def kd_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """L_KD (Eq. 10): KL(teacher / T || student / T) * T^2, mean over the batch; logits (batch, classes)."""
+    divergence = F.kl_div((student / temperature).log_softmax(1), (teacher / temperature).log_softmax(1),
+                          reduction="batchmean", log_target=True)
+    return divergence * temperature**2
+
+
+def boundaries(frames: int, count: int) -> list[int]:
+    """``count`` bins over ``frames`` frames by rounded linspace: count + 1 indices, bins never overlap."""
+    return [round(index * frames / count) for index in range(count + 1)]
+
+
+def pseudo_means(frames: Tensor, count: int) -> Tensor:
+    """H_n (Eq. 6): the mean of each of ``count`` bins, (batch, F, T) -> (batch, F, count)."""
+    edges = boundaries(frames.shape[2], count)
+    return torch.stack([frames[:, :, a:b].mean(2) for a, b in zip(edges, edges[1:], strict=False)], dim=2)
+
+
+def pseudo_variances(frames: Tensor, count: int) -> Tensor:
+    """V_n (Eq. 7): the mean squared deviation of each bin from the mean of the clip, -> (batch, F, count).
+
+    Each bin is divided by its own length: with the paper's 1 / T their mean would not be the variance.
+    """
+    return pseudo_means((frames - frames.mean(2, keepdim=True)).square(), count)
+
+
+def bin_weights(frames: int, count: int, like: Tensor) -> Tensor:
+    """Each bin's share of the frames (count,): with them E_n H_n is the mean and E_n V_n the variance exactly."""
+    edges = torch.tensor(boundaries(frames, count), dtype=like.dtype, device=like.device)
+    return edges.diff() / frames
+
+
+def relative_mse(prediction: Tensor, target: Tensor) -> Tensor:
+    """Mean squared error over the (detached) variance of the target, so that a weight of 1 suits any network."""
+    target = target.detach()
+    return F.mse_loss(prediction, target) / target.var().clamp_min(1e-6)
+
+
+def frame_reuse_loss(mapped_means: Tensor, teacher_frames: Tensor, count: int) -> Tensor:
+    """L_rfl (Eq. 8): the student's chunk means through W_m, (batch, F_t, count), against the teacher's."""
+    return relative_mse(mapped_means, pseudo_means(teacher_frames, count))
+
+
+def utterance_reuse_loss(mapped_means: Tensor, mapped_variances: Tensor, student_weights: Tensor,
+                         teacher_frames: Tensor) -> Tensor:
+    """L_rul (Eq. 9): E_n of the mapped chunk statistics against the teacher's mean and variance over time.
+
+    Variances are matched, without a root: W_v may give negative values.
+
+    Args:
+        mapped_means: W_m H_n of the student, (batch, F_t, count).
+        mapped_variances: W_v V_n of the student, (batch, F_t, count).
+        student_weights: the share of the student's frames in each bin, (count,).
+        teacher_frames: (batch, F_t, T').
+    """
+    variance, mean = torch.var_mean(teacher_frames, dim=2, correction=0)
+    return relative_mse(mapped_means @ student_weights, mean) + relative_mse(
+        mapped_variances @ student_weights, variance)
+
+
+def draw_count(student_frames: int, teacher_frames: int) -> int:
+    """N of Eqs. 6-9, random from 2 to a quarter of the frames and at most 8; the same for both networks."""
+    largest = max(2, min(LARGEST_N, min(student_frames, teacher_frames) // 4))
+    return int(torch.randint(2, largest + 1, ()))

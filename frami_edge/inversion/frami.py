@@ -1,0 +1,188 @@
+"""FRAMI's synthesizer: one call makes one batch of samples (the inversion phase of Algorithm 1)."""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from frami_edge.compute import Compute
+from frami_edge.errors import FramiError
+from frami_edge.inversion import batch_norm, losses, views
+from frami_edge.inversion.bank import Bank, Samples
+from frami_edge.inversion.embedding import Head, stage_statistics
+from frami_edge.inversion.generator import Generator
+from frami_edge.networks.base import Network
+from frami_edge.recipe import Inversion
+from frami_edge.teacher.taps import Teacher
+
+BETAS = (0.5, 0.999)  # of Adam for generator and noise, as in CMI
+
+
+class Synthesized(NamedTuple):
+    samples: Samples
+    losses: dict[str, float]  # of the step that was kept
+
+
+class FramiSynthesizer:
+    """Trains a generator against the frozen teacher; what is updated is g, z and the head h.
+
+    (Algorithm 1 also writes theta_s here, which would train the student to disagree; it is read as a misprint.)
+    """
+
+    def __init__(self, teacher: Teacher, settings: Inversion, compute: Compute) -> None:
+        if not teacher.batch_norms():
+            raise FramiError("The teacher has no BatchNorm with running statistics, so L_bn (Eq. 4) is impossible.",
+                             "FRAMI needs what BatchNorm remembers of the training data.")
+        self.teacher, self.settings, self.compute = teacher, settings, compute
+        self.card = teacher.card
+        spec = self.card.frontend
+        self.mean, self.std = ((spec.normalisation.mean, spec.normalisation.std)
+                               if spec.normalisation.kind == "global" else (0.0, 1.0))
+        self.target = batch_norm.targets(teacher)
+        self.history = batch_norm.History(settings.bn_momentum)
+        self.max_chunks = 0 if self.card.time_dependent or not settings.finv_weight else min(
+            settings.max_chunks, self.card.frames // settings.min_chunk_frames)
+        self.head = Head(self._embedding_size()).to(compute.device)
+        self.head_optimizer = torch.optim.Adam(self.head.parameters(), lr=settings.lr_head)
+        self._new_generator()
+        self.batches_made = 0
+
+    def synthesize(self, student: Network | None, bank: Bank) -> Synthesized:
+        """One batch: the samples of the step with the lowest L_inv.
+
+        Args:
+            student: frozen and in eval mode here, to be provoked by L_adv; None leaves L_adv out (warm-up).
+            bank: gives the negatives.
+
+        Raises:
+            FramiError: no step gave finite losses.
+        """
+        settings = self.settings
+        fresh = self.batches_made == 0 or settings.restart
+        if fresh and self.batches_made:
+            self._new_generator()
+        self.batches_made += 1
+        labels = balanced_labels(settings.batch_size, self.card.classes).to(self.compute.device)
+        noise = torch.randn(settings.batch_size, settings.nz, device=self.compute.device, requires_grad=True)
+        z_optimizer = torch.optim.Adam([noise], lr=settings.lr_z, betas=BETAS)
+        lengths = views.draw_lengths(settings.batch_size, self.card.frames).to(self.compute.device)
+        best: tuple[float, Tensor, Tensor, dict[str, batch_norm.Statistics], dict[str, float]] | None = None
+        for _ in range(settings.first_steps if fresh else settings.steps):
+            log_mel = self._prepared(self.generator(noise), lengths)
+            terms, embeddings, statistics = self._losses(log_mel, labels, student, bank)
+            inversion = float(terms["inversion"].detach())
+            if torch.isfinite(terms["inversion"]) and (best is None or inversion < best[0]):
+                # clones: the optimizer changes what these were computed from in place
+                best = (inversion, log_mel.detach().clone(), embeddings.detach().clone(), statistics,
+                        {name: float(value.detach()) for name, value in terms.items()})
+            self._update(terms["total"], z_optimizer)
+        if best is None:
+            raise FramiError("The inversion losses are not finite at any step.",
+                             "Compare the card's front-end and normalisation with the vendor's; or try float32.")
+        self.history.update(best[3])
+        return Synthesized(Samples(best[1].cpu(), labels.cpu(), best[2].cpu()), best[4])
+
+    def normalise(self, log_mel: Tensor) -> Tensor:
+        """The card's normalisation."""
+        return (log_mel - self.mean) / self.std
+
+    @property
+    def floor(self) -> float:
+        """The normalised log-Mel of silence."""
+        return (self.card.frontend.log_floor - self.mean) / self.std
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "generator": self.generator.state_dict(), "generator_optimizer": self.optimizer.state_dict(),
+            "head": self.head.state_dict(), "head_optimizer": self.head_optimizer.state_dict(),
+            "history": self.history.state_dict(), "batches_made": self.batches_made,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.generator.load_state_dict(state["generator"])
+        self.optimizer.load_state_dict(state["generator_optimizer"])
+        self.head.load_state_dict(state["head"])
+        self.head_optimizer.load_state_dict(state["head_optimizer"])
+        self.history.load_state_dict(state["history"])
+        self.batches_made = state["batches_made"]
+
+    def _new_generator(self) -> None:
+        spec, settings = self.card.frontend, self.settings
+        generator = Generator(spec.n_mels, self.card.frames, spec.log_floor, spec.log_ceiling, settings.nz, settings.ngf)
+        self.generator = self.compute.place(generator).train()
+        self.optimizer = torch.optim.Adam(generator.parameters(), lr=settings.lr_generator, betas=BETAS)
+
+    def _prepared(self, log_mel: Tensor, lengths: Tensor) -> Tensor:
+        if not self.settings.prepare:
+            return log_mel
+        return views.prepare(log_mel, self.card.clip.preparation, self.card.frontend.log_floor, lengths)
+
+    def _losses(self, log_mel: Tensor, labels: Tensor, student: Network | None, bank: Bank
+                ) -> tuple[dict[str, Tensor], Tensor, dict[str, batch_norm.Statistics]]:
+        """All terms for one step, the un-projected embeddings (batch, d), and the batch statistics."""
+        settings = self.settings
+        x = self.normalise(log_mel)
+        # statistics are taken in the pass over x alone, never in those over views or chunks
+        with self.compute.autocast(), batch_norm.recording(self.teacher) as statistics:
+            hidden = self.teacher.forward_hidden(x)
+        embeddings = stage_statistics(hidden.stages)
+        terms = {
+            "bn": batch_norm.bn_loss(self.history.blend(statistics), self.target),
+            "class": losses.class_loss(hidden.logits, labels),
+        }
+        inversion = settings.bn_weight * terms["bn"] + settings.class_weight * terms["class"]
+        if student is not None and settings.adversarial_weight:
+            with self.compute.autocast():
+                student_logits = student(x)
+            terms["adversarial"] = losses.adversarial_loss(hidden.logits, student_logits.float(),
+                                                           settings.adversarial_tau)
+            inversion = inversion + settings.adversarial_weight * terms["adversarial"]
+        total = inversion
+        if settings.contrast_weight:
+            terms["contrast"] = self._contrast(x, embeddings.detach(), bank)
+            total = total + settings.contrast_weight * terms["contrast"]
+        if self.max_chunks >= settings.min_chunks:
+            terms["finv"] = self._time_invariance(x)
+            total = total - settings.finv_weight / settings.tau * terms["finv"]
+        return terms | {"inversion": inversion, "total": total}, embeddings, statistics
+
+    def _contrast(self, x: Tensor, embeddings: Tensor, bank: Bank) -> Tensor:
+        """InfoNCE of a local view of each sample against the sample, the batch and the bank (Eq. 3)."""
+        anchors = self.head(self._embed(views.local_view(x, self.card.time_dependent, self.floor)))
+        kept = bank.embeddings(self.settings.negatives).to(x.device)
+        negatives = self.head(kept).detach() if len(kept) else anchors.new_empty(0, anchors.shape[1])
+        return losses.info_nce(anchors, self.head(embeddings).detach(), negatives, self.settings.tau)
+
+    def _time_invariance(self, x: Tensor) -> Tensor:
+        """Mean T_finv over the batch (Eq. 2); all chunks together cost one pass over x."""
+        count = int(torch.randint(self.settings.min_chunks, self.max_chunks + 1, ()))
+        projected = self.head(self._embed(views.chunks(x, count)))
+        return losses.time_invariance(projected.unflatten(0, (count, len(x)))).mean()
+
+    def _embed(self, x: Tensor) -> Tensor:
+        with self.compute.autocast():
+            stages = self.teacher.forward_hidden(x).stages
+        return stage_statistics(stages)
+
+    @torch.no_grad()
+    def _embedding_size(self) -> int:
+        spec = self.card.frontend
+        return self._embed(torch.zeros(2, spec.n_mels, self.card.frames, device=self.compute.device)).shape[1]
+
+    def _update(self, total: Tensor, z_optimizer: torch.optim.Optimizer) -> None:
+        if not torch.isfinite(total):
+            return
+        optimizers = (self.optimizer, self.head_optimizer, z_optimizer)
+        for optimizer in optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        for optimizer in optimizers:
+            optimizer.step()
+
+
+def balanced_labels(count: int, classes: int) -> Tensor:
+    """``count`` labels, each class as often as any other up to one; which ones get one more is random."""
+    rounds = -(-count // classes)
+    return torch.cat([torch.randperm(classes) for _ in range(rounds)])[:count]
+
+

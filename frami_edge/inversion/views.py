@@ -1,0 +1,89 @@
+"""Views of log-Mels: clip preparation, augmentations and chunks. All on (batch, n_mels, frames)."""
+
+import torch
+from torch import Tensor
+
+SHORTEST_CLIP = 0.2  # of the prepared length
+
+
+def draw_lengths(batch: int, frames: int) -> Tensor:
+    """Random clip lengths in frames, (batch, 1), uniform in [0.2, 1] of ``frames``."""
+    return (torch.empty(batch, 1).uniform_(SHORTEST_CLIP, 1.0) * frames).round().clamp_min(1)
+
+
+def prepare(log_mel: Tensor, preparation: str, floor: float, lengths: Tensor) -> Tensor:
+    """Give samples the clip preparation that the teacher's training clips had.
+
+    How a vendor brings clips to length shapes every BatchNorm statistic, and is known without data. Outside the clip
+    lies silence, ``floor`` exactly.
+
+    Args:
+        log_mel: before normalisation.
+        preparation: as on the card: center-pad, end-pad, loop, or crop (which leaves samples as they are).
+        floor: the log-Mel of silence.
+        lengths: of the clips within the samples, in frames, (batch, 1).
+    """
+    if preparation == "crop":
+        return log_mel
+    batch, n_mels, frames = log_mel.shape
+    time = torch.arange(frames, device=log_mel.device)
+    if preparation == "loop":
+        index = (time % lengths.long()).unsqueeze(1).expand(batch, n_mels, frames)
+        return log_mel.gather(2, index)
+    start = ((frames - lengths) / 2).floor() if preparation == "center-pad" else torch.zeros_like(lengths)
+    inside = (time >= start) & (time < start + lengths)
+    return torch.where(inside.unsqueeze(1), log_mel, torch.full_like(log_mel, floor))
+
+
+def roll(log_mel: Tensor) -> Tensor:
+    """Roll each sample by a random number of frames: the same sound for time-independent classes."""
+    batch, n_mels, frames = log_mel.shape
+    shift = torch.randint(frames, (batch, 1), device=log_mel.device)
+    index = (torch.arange(frames, device=log_mel.device) + shift) % frames
+    return log_mel.gather(2, index.unsqueeze(1).expand(batch, n_mels, frames))
+
+
+def cut(log_mel: Tensor, shortest: float) -> Tensor:
+    """A random part of each sample, [shortest, 1] of its length, the same length for the whole batch."""
+    batch, n_mels, frames = log_mel.shape
+    length = int(torch.randint(max(1, round(shortest * frames)), frames + 1, ()))
+    start = torch.randint(frames - length + 1, (batch, 1), device=log_mel.device)
+    index = start + torch.arange(length, device=log_mel.device)
+    return log_mel.gather(2, index.unsqueeze(1).expand(batch, n_mels, length))
+
+
+def mask(log_mel: Tensor, axis: int, widest: int, floor: float) -> Tensor:
+    """Silence a random run of at most ``widest`` Mel bands (axis 1) or frames (axis 2) of each sample (SpecAugment)."""
+    length = log_mel.shape[axis]
+    width = torch.randint(min(widest, length) + 1, (len(log_mel), 1), device=log_mel.device)
+    start = (torch.rand(len(log_mel), 1, device=log_mel.device) * (length - width + 1)).long()
+    position = torch.arange(length, device=log_mel.device)
+    silent = (position >= start) & (position < start + width)
+    return log_mel.masked_fill(silent.unsqueeze(3 - axis), floor)
+
+
+def local_view(log_mel: Tensor, time_dependent: bool, floor: float) -> Tensor:
+    """The view that the contrast pulls towards its sample: rolled (time-independent only), cut, masked, noisy.
+
+    ``log_mel`` is normalised; so is ``floor``. Never along frequency: a sound shifted in pitch is another sound.
+    """
+    view = log_mel if time_dependent else roll(log_mel)
+    view = cut(view, 0.8 if time_dependent else 0.5)
+    return mask(view, 1, 4, floor) + 0.02 * torch.randn_like(view)
+
+
+def training_view(log_mel: Tensor, time_dependent: bool, floor: float) -> Tensor:
+    """The view that the student is trained on; as :func:`local_view`, and with a run of frames silenced."""
+    view = log_mel if time_dependent else cut(roll(log_mel), 0.75)
+    view = mask(mask(view, 1, 4, floor), 2, view.shape[2] // 10, floor)
+    return view + 0.02 * torch.randn_like(view)
+
+
+def chunks(log_mel: Tensor, count: int) -> Tensor:
+    """``count`` equal chunks along time (Eq. 2) -> (count * batch, n_mels, frames // count), chunk by chunk.
+
+    What does not divide is left out at a random end.
+    """
+    length = log_mel.shape[2] // count
+    start = int(torch.randint(log_mel.shape[2] - count * length + 1, ()))
+    return torch.cat(log_mel[:, :, start : start + count * length].split(length, dim=2))

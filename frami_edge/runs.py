@@ -1,0 +1,115 @@
+"""The run directory: what a distillation was told, how it went, and what it needs to go on."""
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from frami_edge.errors import EXIT_USAGE, FramiError
+from frami_edge.files import write_atomically
+
+
+class RunDirectory:
+    """A folder holding recipe.toml, run.json, metrics.jsonl, checkpoint.pt, bank/ and a lock.
+
+    Everything is written aside and renamed, or appended a line at a time, so an interruption loses at most the work
+    since the last checkpoint.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        self.bank = self.path / "bank"
+        self.checkpoint = self.path / "checkpoint.pt"
+
+    def start(self, identity: dict[str, Any], recipe_toml: str) -> None:
+        """Make the folder and note what the run is."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_atomically(self.path / "recipe.toml", lambda aside: aside.write_text(recipe_toml, encoding="utf-8"))
+        write_atomically(self.path / "run.json",
+                         lambda aside: aside.write_text(json.dumps(identity, indent=2), encoding="utf-8"))
+
+    def exists(self) -> bool:
+        return (self.path / "run.json").is_file()
+
+    def identity(self) -> dict[str, Any]:
+        """What :meth:`start` noted."""
+        try:
+            return dict(json.loads((self.path / "run.json").read_text(encoding="utf-8")))
+        except (OSError, ValueError) as error:
+            raise FramiError(f"{self.path} holds no run that could go on: {error}", "Start anew with --force.") from error
+
+    def check_same(self, identity: dict[str, Any], recipe_toml: str) -> None:
+        """Raise :class:`FramiError` where ``--resume`` would go on with something else."""
+        kept = self.identity()
+        for key in ("teacher_sha256", "student", "seed"):
+            if kept.get(key) != identity[key]:
+                raise FramiError(f"{self.path} was started with {key} = {kept.get(key)}, not {identity[key]}.",
+                                 "Resume with what it was started with, or start anew with --force.",
+                                 exit_code=EXIT_USAGE)
+        if (self.path / "recipe.toml").read_text(encoding="utf-8") != recipe_toml:
+            raise FramiError(f"{self.path} was started with another recipe: see {self.path / 'recipe.toml'}.",
+                             f"Resume with --recipe {self.path / 'recipe.toml'}.", exit_code=EXIT_USAGE)
+
+    def clear(self) -> None:
+        """Remove what an earlier run left, so that its samples are never mixed in. Other files are kept."""
+        for path in [*self.bank.glob("batch-*.pt"), self.checkpoint, self.path / "metrics.jsonl",
+                     self.path / "run.json"]:
+            path.unlink(missing_ok=True)
+
+    def save(self, state: dict[str, Any]) -> None:
+        write_atomically(self.checkpoint, lambda aside: torch.save(state, aside))
+
+    def load(self) -> dict[str, Any] | None:
+        """The last checkpoint; None where there is none yet."""
+        if not self.checkpoint.is_file():
+            return None
+        try:
+            return dict(torch.load(self.checkpoint, map_location="cpu", weights_only=True))
+        except Exception as error:  # whatever torch raises on a damaged file
+            raise FramiError(f"{self.checkpoint} is damaged ({type(error).__name__}).",
+                             "Start anew with --force.") from error
+
+    def log(self, event: dict[str, Any]) -> None:
+        """Append one line to metrics.jsonl."""
+        line = json.dumps({"time": round(time.time(), 3)} | event)
+        try:
+            with open(self.path / "metrics.jsonl", "a", encoding="utf-8") as handle:
+                handle.write(line + "\n")
+        except OSError as error:
+            raise FramiError(f"Cannot write to {self.path}: {error}", "Free some space, then --resume.") from error
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep a second process out; the lock of a process that died does not count."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = self.path / "lock"
+        while True:
+            try:
+                handle = os.open(lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+                break
+            except FileExistsError:
+                if _alive(lock):
+                    raise FramiError(f"Another process ({lock.read_text()}) works in {self.path}.",
+                                     "Wait for it, or choose another --out.") from None
+                lock.unlink(missing_ok=True)
+        try:
+            os.write(handle, str(os.getpid()).encode())
+            os.close(handle)
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
+
+
+def _alive(lock: Path) -> bool:
+    try:
+        os.kill(int(lock.read_text()), 0)
+    except (ValueError, ProcessLookupError, FileNotFoundError):
+        return False
+    except PermissionError:
+        return True
+    return True
