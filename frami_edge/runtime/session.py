@@ -1,0 +1,134 @@
+"""Opening an exported file: its bytes become an ONNX Runtime session and what its metadata says."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from frami_edge.runtime.errors import EXIT_USAGE, FramiError
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+SCHEMA = "1"
+LFS_POINTER = b"version https://git-lfs"
+EXPORT_HINT = "'frami-edge export student.pt --onnx' writes such a file."
+TEXT_KEYS = ("model_type", "version", "sample_rate", "comment")
+JSON_KEYS = ("frami.labels", "frami.clip", "frami.frontend", "frami.parity", "frami.provenance")
+
+# field numbers of onnx.proto
+MODEL_GRAPH, GRAPH_OUTPUT, VALUE_NAME = 7, 12, 1
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What the file says about itself; docs/formats.md has every entry."""
+
+    model_type: str
+    sample_rate: int  # Hz
+    labels: tuple[str, ...]
+    clip: dict[str, Any]
+    frontend: dict[str, Any]
+    parity: dict[str, Any]
+    provenance: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Model:
+    """An open file. ``logits`` is the whole interface: waveform (batch, samples) -> (batch, classes)."""
+
+    path: Path
+    session: onnxruntime.InferenceSession
+    metadata: Metadata
+
+    def logits(self, waves: Array) -> Array:
+        return self.session.run(["logits"], {"waveform": waves})[0]
+
+
+def read_bytes(path: Path) -> bytes:
+    """The file's bytes, after the checks that give a better message than a parser would."""
+    path = Path(path)
+    if not path.is_file():
+        raise FramiError(f"There is no file {path}.", EXPORT_HINT, exit_code=EXIT_USAGE)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise FramiError(f"Cannot read {path}: {error}") from error
+    if not content:
+        raise FramiError(f"{path} is empty.", "Copy it again from where it was exported.")
+    if content.startswith(LFS_POINTER):
+        raise FramiError(f"{path} is a Git LFS pointer, not the model.", "Fetch it: git lfs pull.")
+    return content
+
+
+def open_session(content: bytes, name: str, threads: int = 1) -> onnxruntime.InferenceSession:
+    """A session on the CPU. ``name`` is the file that an error names."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.log_severity_level = 4  # what goes wrong is raised, not printed
+    # threads that spin while they wait cost battery, and slow down whatever else the device does
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its exceptions share no public base class
+        reason = str(error).split(":")[-1].strip().rstrip(".")
+        raise FramiError(f"{name} cannot be opened as an ONNX model: {reason}.",
+                         "It may be damaged or truncated: compare its size and SHA-256 with the original.") from error
+
+
+def open_model(path: Path, threads: int = 1) -> Model:
+    """Open a file that ``frami-edge export`` wrote; anything else is a :class:`FramiError`."""
+    path = Path(path)
+    session = open_session(read_bytes(path), str(path), threads)
+    metadata = read_metadata(session, str(path))
+    signature = [value.name for value in session.get_inputs()], [value.name for value in session.get_outputs()]
+    if signature != (["waveform"], ["logits"]):
+        raise FramiError(f"{path} takes {signature[0]} and gives {signature[1]}; 'waveform' and 'logits' are needed.",
+                         EXPORT_HINT)
+    return Model(path, session, metadata)
+
+
+def read_metadata(session: onnxruntime.InferenceSession, name: str) -> Metadata:
+    """The metadata of an open session. ``name`` is the file that an error names."""
+    entries = session.get_modelmeta().custom_metadata_map
+    schema = entries.get("frami.schema")
+    if schema is None:
+        raise FramiError(f"{name} holds no frami-edge metadata (labels, sample rate, front-end).", EXPORT_HINT)
+    if schema != SCHEMA:
+        raise FramiError(f"{name} has metadata schema {schema}; this version reads {SCHEMA}.",
+                         "Install the frami-edge version that exported it, or export it again.")
+    missing = [key for key in (*TEXT_KEYS, *JSON_KEYS) if key not in entries]
+    if missing:
+        raise FramiError(f"{name} lacks the metadata {', '.join(missing)}.", EXPORT_HINT)
+    try:
+        labels, clip, frontend, parity, provenance = (json.loads(entries[key]) for key in JSON_KEYS)
+        return Metadata(entries["model_type"], int(entries["sample_rate"]), tuple(labels), clip, frontend, parity,
+                        provenance)
+    except (ValueError, TypeError) as error:
+        raise FramiError(f"{name} holds metadata that cannot be read: {error}.", EXPORT_HINT) from error
+
+
+def with_outputs(content: bytes, names: Iterable[str]) -> bytes:
+    """The model with further values of its graph as outputs, without the ``onnx`` package.
+
+    A protobuf message that follows another of the same type is merged into it, and repeated fields of both are
+    joined. So a second, tiny model behind the first one, whose graph holds nothing but outputs, adds these outputs.
+    """
+    outputs = b"".join(_message(GRAPH_OUTPUT, _message(VALUE_NAME, name.encode())) for name in names)
+    return content + _message(MODEL_GRAPH, outputs)
+
+
+def _message(field: int, payload: bytes) -> bytes:
+    """One length-delimited protobuf field (wire type 2)."""
+    return _varint(field << 3 | 2) + _varint(len(payload)) + payload
+
+
+def _varint(value: int) -> bytes:
+    encoded = bytearray()
+    while value > 0x7F:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes(encoded + bytes([value]))
