@@ -1,0 +1,147 @@
+"""Export to ONNX: one float32 graph, waveform (batch, samples) -> logits (batch, classes), both axes dynamic.
+
+The front-end is part of the graph. The file also holds what is needed to use it (labels, sample rate, preparation)
+and to trace it (hashes), and it is written only after it was shown to compute what PyTorch computes.
+"""
+
+import copy
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+import onnx
+import torch
+from torch import Tensor
+
+from frami_edge import checkpoints
+from frami_edge.checkpoints import Checkpoint
+from frami_edge.errors import EXIT_CHECK_FAILED, EXIT_USAGE, FramiError
+from frami_edge.exporters.graph import build_graph
+from frami_edge.exporters.waveforms import golden_waveforms
+from frami_edge.files import refuse_overwrite, write_atomically
+from frami_edge.frontend import MelFrontend
+from frami_edge.model import WaveformClassifier
+from frami_edge.runtime import golden, parity
+from frami_edge.runtime.golden import Golden, Vector
+from frami_edge.runtime.report import parity_text
+from frami_edge.runtime.session import SCHEMA, open_session, read_metadata
+
+OPSETS = (18, 23)  # the exporter writes 18 where less is asked for, without a word
+DEFAULT_OPSET = 18  # nothing in the graph gains from a newer one, and older versions of ONNX Runtime read it
+VERSION = "1"  # of what the graph takes and gives
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    model: Path
+    golden: Path
+    parity: parity.Parity
+
+
+def export_onnx(checkpoint: Path, output: Path, *, opset: int = DEFAULT_OPSET, force: bool = False,
+                told: Callable[[str], None] = lambda line: None) -> ExportResult:
+    """Write ``output`` and its golden vectors beside it.
+
+    Args:
+        checkpoint: what ``frami-edge distill`` or ``frami-edge train`` wrote.
+        output: the ``.onnx`` file.
+        opset: of ONNX, 18 to 23.
+        force: replace files that exist.
+        told: called with a line of progress at each step.
+
+    Raises:
+        FramiError: the checkpoint cannot be used or the files exist; with exit code 1 where parity fails. Then nothing
+            is written.
+    """
+    if not OPSETS[0] <= opset <= OPSETS[1]:
+        raise FramiError(f"Opset {opset} is not possible.", f"Give {OPSETS[0]} to {OPSETS[1]}.", exit_code=EXIT_USAGE)
+    if output.suffix != ".onnx":
+        raise FramiError(f"{output} does not end in .onnx.", exit_code=EXIT_USAGE)
+    beside = golden.path_beside(output)
+    for path in (output, beside):
+        refuse_overwrite(path, force)
+    student = checkpoints.load(checkpoint)
+    model = WaveformClassifier(MelFrontend.from_card(student.card), student.network).eval()
+    told("golden vectors: PyTorch in float64")
+    vectors = Golden(student.sha256, tuple(golden_vectors(model, student)))
+    told("graph")
+    graph = build_graph(model, opset)
+    told("parity: ONNX Runtime against PyTorch")
+    verdict = parity.check(graph.SerializeToString(), vectors, output.name)
+    if not verdict.passed:
+        raise FramiError(f"{output} was not written: it does not compute what {checkpoint} computes.\n"
+                         + parity_text(verdict.as_dict()), "Try another --opset, and report this.",
+                         exit_code=EXIT_CHECK_FAILED)
+    onnx.helper.set_model_props(graph, metadata(student, verdict))
+    content = graph.SerializeToString(deterministic=True)
+    read_metadata(open_session(content, output.name), output.name)  # what is written can be opened
+    write_atomically(beside, lambda aside: aside.write_bytes(vectors.to_bytes()))
+    write_atomically(output, lambda aside: aside.write_bytes(content))
+    return ExportResult(output, beside, verdict)
+
+
+@torch.no_grad()
+def golden_vectors(model: WaveformClassifier, student: Checkpoint) -> list[Vector]:
+    """The test sounds with the results of ``model`` in float64, and how far its own float32 is from these."""
+    exact = copy.deepcopy(model).double()
+    vectors = []
+    for name, wave in golden_waveforms(student.card).items():
+        single = torch.from_numpy(wave)[None]
+        reference, own = exact_stages(exact, single.double()), model.forward_stages(single)
+        if not all(bool(stage.isfinite().all()) for stage in reference.values()):
+            raise FramiError(f"The checkpoint gives NaN or infinity for '{name}', in PyTorch already.",
+                             "Its weights or its card are damaged; distill or train again.")
+        errors = {stage: float((own[stage] - reference[stage]).abs().max()) for stage in golden.STAGES}
+        vectors.append(Vector(name, wave, {stage: _row(reference[stage]) for stage in golden.STAGES}, errors))
+    return vectors
+
+
+def exact_stages(model: WaveformClassifier, wave: Tensor) -> dict[str, Tensor]:
+    """``model.forward_stages`` in float64 throughout; that one takes pooled statistics in float32, as a student under
+    autocast needs it."""
+    log_mel = model.frontend(wave)
+    x = log_mel.unsqueeze(1)  # (batch, 1, n_mels, frames)
+    for stage in model.network.stages:
+        x = stage(x)
+    pooled = model.network.pool(x.flatten(1, 2))
+    return {"log_mel": log_mel, "pooled": pooled, "logits": model.network.classifier(pooled)}
+
+
+def _row(stage: Tensor) -> Any:
+    return stage[0].numpy()
+
+
+def metadata(student: Checkpoint, verdict: parity.Parity) -> dict[str, str]:
+    """The file's metadata; docs/formats.md explains every entry."""
+    card, name = student.card, student.network.name
+    rate = card.clip.sample_rate
+    structured = {
+        "frami.labels": list(card.labels),
+        "frami.clip": card.clip.model_dump(mode="json"),
+        "frami.frontend": card.frontend.model_dump(mode="json"),
+        "frami.parity": verdict.as_dict(),
+        "frami.provenance": {**without_paths(student.provenance), "student_sha256": student.sha256},
+    }
+    return {
+        "model_type": name,
+        "version": VERSION,
+        "sample_rate": str(rate),
+        "comment": f"waveform: mono float32 in [-1, 1] at {rate} Hz, (batch, samples). logits: (batch, classes).",
+        "frami.schema": SCHEMA,
+        **{key: json.dumps(value, sort_keys=True) for key, value in structured.items()},
+    }
+
+
+def without_paths(value: Any) -> Any:
+    """JSON values with absolute paths cut to their last part: where somebody's files lie is nobody's business."""
+    if isinstance(value, dict):
+        return {key: without_paths(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_paths(inner) for inner in value]
+    if isinstance(value, str):
+        for kind in (PurePosixPath, PureWindowsPath):
+            if kind(value).is_absolute():
+                return kind(value).name
+    return value
