@@ -1,0 +1,62 @@
+"""The ``frami-edge`` command: registers the commands, and turns problems into one clear line and an exit code."""
+
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from typer.core import TyperGroup
+
+from frami_edge import __version__
+from frami_edge.cli import console
+from frami_edge.errors import FramiError
+
+# in the order of use; each module has register(app) and imports what is heavy inside its command
+COMMANDS = ("distill", "export", "bench", "eval", "predict", "train", "networks", "demo")
+INTERRUPTED = 130  # 128 + SIGINT, as shells say it
+
+
+class Commands(TyperGroup):
+    """Runs a command; what it raises for the user becomes a message on stderr and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except FramiError as error:
+            console.err.print(f"[bold red]error:[/] {escape(error.problem)}", highlight=False, soft_wrap=True)
+            if error.hint:
+                console.err.print(escape(error.hint), highlight=False, soft_wrap=True)
+            raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt:
+            console.err.print("Interrupted.")
+            raise typer.Exit(INTERRUPTED) from None
+
+
+app = typer.Typer(name="frami-edge", cls=Commands, no_args_is_help=True, add_completion=False,
+                  pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]})
+for _name in COMMANDS:
+    if find_spec(f"frami_edge.cli.{_name}"):
+        import_module(f"frami_edge.cli.{_name}").register(app)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"frami-edge {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True,
+                                          help="Print the version and leave.")] = False,
+) -> None:
+    """Turn a sound classifier's checkpoint into a small ONNX student, without a single recording.
+
+    Exit codes: 0 good, 1 a check failed, 2 usage, 3 could not run, 130 interrupted.
+    """
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()

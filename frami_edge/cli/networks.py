@@ -1,0 +1,44 @@
+"""``frami-edge networks``: what ``--student`` and ``--network`` take, and what each costs."""
+
+from typing import Annotated
+
+import typer
+
+from frami_edge.cli import console
+
+
+def register(app: typer.Typer) -> None:
+    app.command(name="networks")(networks)
+
+
+def networks(
+    classes: Annotated[int, typer.Option(min=2, help="Classes of the linear classifier.")] = 10,
+    n_mels: Annotated[int, typer.Option(min=4, help="Mel bands of the front-end.")] = 40,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the table as JSON.")] = False,
+) -> None:
+    """List the networks with their parameters and multiply-accumulates for one second of sound."""
+    import json
+
+    from frami_edge.networks import build, describe, macs, names, parameters
+
+    rows = []
+    for name in names():
+        network = build(name, classes, n_mels)
+        rows.append({"name": name, "summary": describe(name), "parameters": parameters(network),
+                     "macs": macs(network, n_mels)})
+    rows.sort(key=lambda row: row["parameters"])
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+    else:
+        _print_table(rows)
+
+
+def _print_table(rows: list[dict[str, object]]) -> None:
+    from rich.table import Table
+
+    table = Table("name", "network", box=None, pad_edge=False)
+    table.add_column("parameters", justify="right")
+    table.add_column("MACs, 1 s", justify="right")
+    for row in rows:
+        table.add_row(row["name"], row["summary"], f"{row['parameters'] / 1e6:.2f} M", f"{row['macs'] / 1e6:.0f} M")
+    console.out.print(table)

@@ -1,0 +1,1 @@
+"""The teacher that ships with the package, for `frami-edge demo`."""
