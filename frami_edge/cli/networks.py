@@ -1,10 +1,17 @@
 """``frami-edge networks``: what ``--student`` and ``--network`` take, and what each costs."""
 
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
 from frami_edge.cli import console
+
+
+class Row(NamedTuple):
+    name: str
+    summary: str
+    parameters: int
+    macs: int  # multiply-accumulates of convolutions and linear layers, one clip of 1 s
 
 
 def register(app: typer.Typer) -> None:
@@ -24,21 +31,20 @@ def networks(
     rows = []
     for name in names():
         network = build(name, classes, n_mels)
-        rows.append({"name": name, "summary": describe(name), "parameters": parameters(network),
-                     "macs": macs(network, n_mels)})
-    rows.sort(key=lambda row: row["parameters"])
+        rows.append(Row(name, describe(name), parameters(network), macs(network, n_mels)))
+    rows.sort(key=lambda row: row.parameters)
     if as_json:
-        typer.echo(json.dumps(rows, indent=2))
+        typer.echo(json.dumps([row._asdict() for row in rows], indent=2))
     else:
         _print_table(rows)
 
 
-def _print_table(rows: list[dict[str, object]]) -> None:
+def _print_table(rows: list[Row]) -> None:
     from rich.table import Table
 
     table = Table("name", "network", box=None, pad_edge=False)
     table.add_column("parameters", justify="right")
     table.add_column("MACs, 1 s", justify="right")
     for row in rows:
-        table.add_row(row["name"], row["summary"], f"{row['parameters'] / 1e6:.2f} M", f"{row['macs'] / 1e6:.0f} M")
+        table.add_row(row.name, row.summary, f"{row.parameters / 1e6:.2f} M", f"{row.macs / 1e6:.0f} M")
     console.out.print(table)

@@ -1,0 +1,95 @@
+"""Weights are put into a network key by key, or not at all, and the user is told which keys stand in the way."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from frami_edge.errors import FramiError
+
+Weights = dict[str, Tensor]
+
+PREFIXES = ("module.", "_orig_mod.", "model.")  # DataParallel, torch.compile, Lightning
+SHOWN = 4  # keys named in an error before "and N more"
+STATISTICS = ("running_mean", "running_var")
+COUNTER = "num_batches_tracked"
+
+
+def fit(network: nn.Module, candidates: dict[str, Weights], path: Path, architecture: str) -> str:
+    """Load the one candidate that fits ``network``, strictly; returns the name it was found under.
+
+    Args:
+        candidates: state_dicts by their place in the file, as ``reading.find_state_dicts`` gives them.
+        architecture: how to call the network in errors.
+
+    Raises:
+        FramiError: none fits (keys and shapes are named), several fit, or values are not finite.
+    """
+    if not candidates:
+        raise FramiError(f"{path} holds no state_dict.", "A dictionary of tensors by name is expected.")
+    expected = network.state_dict()
+    fitting = {place: matched for place, weights in candidates.items()
+               if (matched := match(weights, expected)) is not None}
+    if len(fitting) > 1:
+        raise FramiError(
+            f"{path} holds several state_dicts that fit {architecture}: {', '.join(fitting)}.",
+            "Keep the one that is meant: torch.save(torch.load(FILE)[NAME], 'teacher.pt')",
+        )
+    if not fitting:
+        spellings = (spelling for weights in candidates.values() for spelling in _spellings(weights))
+        closest = max(spellings, key=lambda weights: len(weights.keys() & expected.keys()))
+        raise FramiError(f"{path} does not fit {architecture}: {difference(closest, expected)}",
+                         "Compare the architecture, and the number of labels and Mel bands, with the card.")
+    place, weights = next(iter(fitting.items()))
+    refuse_non_finite(weights, path)
+    network.load_state_dict(weights)
+    return place
+
+
+def match(weights: Weights, expected: Weights) -> Weights | None:
+    """``weights`` under the names of ``expected``, in its types; None where a key or a shape differs."""
+    for renamed in _spellings(weights):
+        counters = {key: value for key, value in expected.items() if key.endswith(COUNTER)}
+        renamed = counters | renamed  # old checkpoints have none, and nothing here depends on them
+        if renamed.keys() == expected.keys() and all(renamed[key].shape == expected[key].shape for key in expected):
+            return {key: renamed[key].to(expected[key].dtype) for key in expected}
+    return None
+
+
+def difference(weights: Weights, expected: Weights) -> str:
+    """What keeps ``weights`` from fitting: keys that are missing, unexpected, or of another shape."""
+    missing = [key for key in expected if key not in weights and not key.endswith(COUNTER)]
+    unexpected = [key for key in weights if key not in expected]
+    reshaped = [f"{key} is {tuple(weights[key].shape)} in the file and {tuple(expected[key].shape)} in the network"
+                for key in expected if key in weights and weights[key].shape != expected[key].shape]
+    if missing and not unexpected and all(key.endswith(STATISTICS) for key in missing):
+        return f"it was saved without its BatchNorm statistics ({_some(missing)}), which inversion needs."
+    parts = [
+        f"{len(missing)} of {len(expected)} keys are missing ({_some(missing)})" if missing else "",
+        f"{len(unexpected)} are unexpected ({_some(unexpected)})" if unexpected else "",
+        _some(reshaped),
+    ]
+    return "; ".join(part for part in parts if part) + "."
+
+
+def refuse_non_finite(weights: Weights, path: Path) -> None:
+    """Raise :class:`FramiError` naming the tensors that hold NaN or infinity."""
+    broken = [key for key, value in weights.items() if value.is_floating_point() and not torch.isfinite(value).all()]
+    if broken:
+        raise FramiError(f"{path} holds NaN or infinite values in {_some(broken)}.",
+                         "Its training diverged, or the file is damaged; ask for another checkpoint.")
+
+
+def _spellings(weights: Weights) -> Iterator[Weights]:
+    """The weights as they are, then without each prefix that all keys share, one after another."""
+    yield weights
+    while prefix := next((prefix for prefix in PREFIXES if all(key.startswith(prefix) for key in weights)), None):
+        weights = {key.removeprefix(prefix): value for key, value in weights.items()}
+        yield weights
+
+
+def _some(items: Iterable[str]) -> str:
+    items = list(items)
+    more = f" and {len(items) - SHOWN} more" if len(items) > SHOWN else ""
+    return ", ".join(items[:SHOWN]) + more

@@ -1,0 +1,65 @@
+"""Opening a teacher: frami-edge checkpoints, and what vendors ship (a state_dict, a card, perhaps a model.py)."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from torch import nn
+
+from frami_edge import checkpoints
+from frami_edge.card import CARD_NAME, TeacherCard
+from frami_edge.errors import FramiError
+from frami_edge.files import sha256
+from frami_edge.teacher.architectures import build_network
+from frami_edge.teacher.fitting import fit, refuse_non_finite
+from frami_edge.teacher.reading import find_state_dicts, read_content
+from frami_edge.teacher.taps import Teacher
+
+
+class OpenedTeacher(NamedTuple):
+    teacher: Teacher
+    card: TeacherCard
+    sha256: str  # of the checkpoint file
+    source: str  # what it was opened as, for people
+
+
+def open_teacher(path: Path, *, card: Path | None = None, arch: str | None = None, trust: bool = False) -> OpenedTeacher:
+    """Open a teacher's checkpoint, whoever wrote it.
+
+    Args:
+        path: a frami-edge checkpoint, or any file of ``torch.save`` that holds a state_dict.
+        card: its card; by default the one inside, or ``NAME.toml`` or ``teacher.toml`` beside it.
+        arch: overrides the card's architecture; ``FILE.py:FUNCTION`` runs that code.
+        trust: run code that the card or the file names.
+
+    Raises:
+        FramiError: what is wrong with the file, the card or how they go together.
+    """
+    path = Path(path)
+    content = read_content(path, trust)
+    if checkpoints.is_checkpoint(content):
+        restored = checkpoints.restore(content, path)
+        refuse_non_finite(restored.network.state_dict(), path)
+        own = TeacherCard.read(card) if card else restored.card
+        return OpenedTeacher(Teacher(restored.network, own), own, restored.sha256,
+                             f"frami-edge checkpoint, {restored.network.name}")
+    read = TeacherCard.read(card or find_card(path))
+    if isinstance(content, nn.Module) and arch is None:  # read with --trust alone
+        refuse_non_finite(content.state_dict(), path)
+        return OpenedTeacher(Teacher(content.float(), read), read, sha256(path), f"whole {type(content).__name__} object")
+    network, architecture = build_network(read, arch, trust, path.parent)
+    place = fit(network, find_state_dicts(content), path, architecture)
+    source = f"state_dict{f' {place!r}' if place else ''} in {architecture}"
+    return OpenedTeacher(Teacher(network, read), read, sha256(path), source)
+
+
+def find_card(path: Path) -> Path:
+    """The card beside a checkpoint: ``NAME.toml``, else ``teacher.toml``."""
+    candidates = [path.with_suffix(".toml"), path.with_name(CARD_NAME)]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    raise FramiError(
+        f"{path} has no card: neither {' nor '.join(dict.fromkeys(map(str, candidates)))} exists.",
+        "A card says what a checkpoint cannot: labels, Mel front-end, clip length (docs/teachers.md shows one). "
+        "Write it, or point to it with --card FILE.",
+    )
