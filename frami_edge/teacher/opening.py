@@ -22,7 +22,8 @@ class OpenedTeacher(NamedTuple):
     source: str  # what it was opened as, for people
 
 
-def open_teacher(path: Path, *, card: Path | None = None, arch: str | None = None, trust: bool = False) -> OpenedTeacher:
+def open_teacher(path: Path, *, card: Path | None = None, arch: str | None = None,
+                 trust: bool = False) -> OpenedTeacher:
     """Open a teacher's checkpoint, whoever wrote it.
 
     Args:
@@ -45,7 +46,7 @@ def open_teacher(path: Path, *, card: Path | None = None, arch: str | None = Non
     read = TeacherCard.read(card or find_card(path))
     if isinstance(content, nn.Module) and arch is None:  # read with --trust alone
         refuse_non_finite(content.state_dict(), path)
-        return OpenedTeacher(Teacher(content.float(), read), read, sha256(path), f"whole {type(content).__name__} object")
+        return OpenedTeacher(Teacher(content.float(), read), read, sha256(path), f"whole {type(content).__name__}")
     network, architecture = build_network(read, arch, trust, path.parent)
     place = fit(network, find_state_dicts(content), path, architecture)
     source = f"state_dict{f' {place!r}' if place else ''} in {architecture}"

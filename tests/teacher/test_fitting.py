@@ -1,0 +1,99 @@
+"""Weights go in whole, under the names they should have, or the user learns which keys stand in the way."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from frami_edge import networks
+from frami_edge.errors import FramiError
+from frami_edge.teacher.fitting import fit
+
+FILE = Path("vendor/teacher.pt")
+
+
+@pytest.fixture(scope="module")
+def weights() -> dict[str, Tensor]:
+    torch.manual_seed(1)
+    return networks.build("wrn16", 5).state_dict()
+
+
+def fitted(candidates: dict[str, dict[str, Tensor]], classes: int = 5) -> dict[str, Tensor]:
+    network = networks.build("wrn16", classes)
+    fit(network, candidates, FILE, "wrn16")
+    return network.state_dict()
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "model.", "module._orig_mod.", "model.module."])
+def test_prefixes_of_wrappers_are_taken_off(weights: dict[str, Tensor], prefix: str) -> None:
+    loaded = fitted({"": {prefix + key: value for key, value in weights.items()}})
+    assert all(torch.equal(loaded[key], weights[key]) for key in weights)
+
+
+def test_a_prefix_that_not_all_keys_share_stays(weights: dict[str, Tensor]) -> None:
+    mixed = {f"model.{key}": value for key, value in weights.items()} | {"criterion.weight": torch.ones(5)}
+    with pytest.raises(FramiError, match="unexpected"):
+        fitted({"": mixed})
+
+
+def test_half_precision_and_missing_counters(weights: dict[str, Tensor]) -> None:
+    old = {key: value.half() for key, value in weights.items() if not key.endswith("num_batches_tracked")}
+    loaded = fitted({"": old})
+    assert all(loaded[key].dtype == torch.float32 and torch.equal(loaded[key], old[key].float()) for key in old)
+
+
+def test_the_one_candidate_that_fits_is_taken(weights: dict[str, Tensor]) -> None:
+    network = networks.build("wrn16", 5)
+    candidates = {"normalisation": {"mean": torch.zeros(1), "std": torch.ones(1)}, "state_dict": weights}
+    assert fit(network, candidates, FILE, "wrn16") == "state_dict"
+
+
+def test_two_that_fit_are_left_to_the_user(weights: dict[str, Tensor]) -> None:
+    with pytest.raises(FramiError, match="several state_dicts that fit wrn16: model, ema") as raised:
+        fitted({"model": weights, "ema": weights})
+    assert "torch.save" in raised.value.hint
+
+
+def test_shapes_that_differ_are_named(weights: dict[str, Tensor]) -> None:
+    with pytest.raises(FramiError) as raised:
+        fitted({"": weights}, classes=7)
+    assert raised.value.problem.startswith(
+        "vendor/teacher.pt does not fit wrn16: classifier.weight is (5, 1280) in the file and (7, 1280) in the network")
+    assert "labels" in raised.value.hint
+
+
+def test_missing_and_unexpected_keys_are_counted_and_named(weights: dict[str, Tensor]) -> None:
+    renamed = {key.replace("classifier.", "fc."): value for key, value in weights.items()}
+    with pytest.raises(FramiError, match=r"2 of \d+ keys are missing \(classifier.weight, classifier.bias\); 2 are "
+                                         r"unexpected \(fc.weight, fc.bias\)"):
+        fitted({"": renamed})
+    with pytest.raises(FramiError, match=r"and \d+ more"):
+        fitted({"": {f"body.{key}": value for key, value in weights.items()}})
+
+
+def test_missing_statistics_are_called_by_name(weights: dict[str, Tensor]) -> None:
+    bare = {key: value for key, value in weights.items() if "running_" not in key}
+    with pytest.raises(FramiError, match="without its BatchNorm statistics"):
+        fitted({"": bare})
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_values_that_are_not_finite_are_named(weights: dict[str, Tensor], value: float) -> None:
+    broken = {key: tensor.clone() for key, tensor in weights.items()}
+    broken["classifier.bias"][3] = value
+    with pytest.raises(FramiError, match="NaN or infinite values in classifier.bias"):
+        fitted({"": broken})
+
+
+def test_nothing_is_loaded_when_it_does_not_fit(weights: dict[str, Tensor]) -> None:
+    network = networks.build("wrn16", 7)
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    with pytest.raises(FramiError):
+        fit(network, {"": weights}, FILE, "wrn16")
+    assert all(torch.equal(before[key], value) for key, value in network.state_dict().items())
+
+
+def test_a_file_without_any(weights: dict[str, Tensor]) -> None:
+    with pytest.raises(FramiError, match="holds no state_dict"):
+        fit(nn.Linear(1, 1), {}, FILE, "wrn16")

@@ -1,0 +1,120 @@
+"""Files that are not weights, or not whole, are told apart; no code runs unasked."""
+
+import argparse
+import os
+import pickle
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from frami_edge.errors import FramiError
+from frami_edge.teacher.reading import find_state_dicts, read_content
+
+
+@pytest.fixture
+def weights() -> dict[str, torch.Tensor]:
+    return {"weight": torch.randn(64, 32), "bias": torch.zeros(64)}
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_both_formats_of_torch_save_whatever_the_suffix(tmp_path: Path, weights: dict, legacy: bool) -> None:
+    path = tmp_path / "teacher.bin"
+    torch.save(weights, path, _use_new_zipfile_serialization=not legacy)
+    content = read_content(path, trust=False)
+    assert content.keys() == weights.keys() and torch.equal(content["weight"], weights["weight"])
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize("share", [0.3, 0.9, 0.999])
+def test_a_truncated_file(tmp_path: Path, weights: dict, legacy: bool, share: float) -> None:
+    path = tmp_path / "teacher.pt"
+    torch.save(weights, path, _use_new_zipfile_serialization=not legacy)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(FramiError, match=f"truncated.*{int(share * len(whole))} bytes"):
+        read_content(path, trust=False)
+
+
+@pytest.mark.parametrize("content,message", [
+    (b"", r"is empty \(0 bytes\)"),
+    (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9161593\n", "Git LFS pointer"),
+    (b"<!DOCTYPE html><html><body>Sign in</body></html>", "a web page"),
+    (b"\x89HDF\r\n\x1a\n" + bytes(100), "HDF5"),
+    (b"\x10\0\0\0\0\0\0\0{\"a\":[1,2,3,4]}" + bytes(100), "safetensors"),
+    (b"RIFF\x24\x08\0\0WAVEfmt ", "not a PyTorch file .*RIFF"),
+])
+def test_other_kinds_of_files(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "teacher.pt"
+    path.write_bytes(content)
+    with pytest.raises(FramiError, match=message) as raised:
+        read_content(path, trust=True)
+    assert str(path) in raised.value.problem and raised.value.hint
+
+
+def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(FramiError, match="There is no file .*absent.pt"):
+        read_content(tmp_path / "absent.pt", trust=False)
+    with pytest.raises(FramiError, match="is not a file"):
+        read_content(tmp_path, trust=False)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+def test_programs_are_refused_by_name(tmp_path: Path) -> None:
+    script, exported, other = (tmp_path / name for name in ("a.pt", "b.pt", "c.pt"))
+    torch.jit.save(torch.jit.trace(nn.Linear(2, 2), torch.zeros(1, 2)), script)
+    torch.export.save(torch.export.export(nn.Linear(2, 2), (torch.zeros(1, 2),)), exported)
+    with zipfile.ZipFile(other, "w") as archive:
+        archive.writestr("readme.txt", "nothing")
+    with pytest.raises(FramiError, match="TorchScript"):
+        read_content(script, trust=True)
+    with pytest.raises(FramiError, match="torch.export"):
+        read_content(exported, trust=True)
+    with pytest.raises(FramiError, match="damaged"):
+        read_content(other, trust=True)
+
+
+class Bomb:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, witness: Path) -> None:
+        self.witness = witness
+
+    def __reduce__(self) -> tuple:
+        return os.mkdir, (str(self.witness),)
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_code_in_a_file_is_named_and_not_run(tmp_path: Path, weights: dict, legacy: bool) -> None:
+    witness, path = tmp_path / "ran", tmp_path / "teacher.pt"
+    torch.save({"state_dict": weights, "extra": Bomb(witness)}, path, _use_new_zipfile_serialization=not legacy)
+    with pytest.raises(FramiError, match=r"without running code: it wants .*mkdir") as raised:
+        read_content(path, trust=False)
+    assert "--trust" in raised.value.hint and not witness.exists()
+
+
+def test_trust_reads_what_plain_reading_refuses(tmp_path: Path, weights: dict) -> None:
+    path = tmp_path / "teacher.pt"
+    torch.save({"state_dict": weights, "args": argparse.Namespace(lr=0.1)}, path)
+    with pytest.raises(FramiError, match="argparse.Namespace"):
+        read_content(path, trust=False)
+    assert read_content(path, trust=True)["args"].lr == 0.1
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_a_pickle_that_torch_did_not_write(tmp_path: Path) -> None:
+    path = tmp_path / "teacher.pt"
+    path.write_bytes(pickle.dumps({"weight": [1, 2, 3]}))
+    with pytest.raises(FramiError, match="damaged"):
+        read_content(path, trust=False)
+
+
+def test_state_dicts_are_found_in_checkpoints(weights: dict) -> None:
+    optimiser = {"state": {0: {"momentum_buffer": torch.zeros(3)}}, "param_groups": [{"lr": 0.1}]}
+    content = {"epoch": 3, "model": weights, "optimizer": optimiser, "ema": {"shadow": weights}}
+    assert find_state_dicts(weights).keys() == {""}
+    assert find_state_dicts(content).keys() == {"model", "ema.shadow"}
+    assert find_state_dicts(nn.Linear(2, 3))[""].keys() == {"weight", "bias"}
+    assert find_state_dicts({"epoch": 3}) == {} == find_state_dicts([weights])
