@@ -68,7 +68,9 @@ class FramiSynthesizer:
         lengths = views.draw_lengths(settings.batch_size, self.card.frames).to(self.compute.device)
         best: tuple[float, Tensor, Tensor, dict[str, batch_norm.Statistics], dict[str, float]] | None = None
         for _ in range(settings.first_steps if fresh else settings.steps):
-            log_mel = self._prepared(self.generator(noise), lengths)
+            with self.compute.autocast():
+                log_mel = self.generator(noise)
+            log_mel = self._prepared(log_mel, lengths)
             terms, embeddings, statistics = self._losses(log_mel, labels, student, bank)
             inversion = float(terms["inversion"].detach())
             if torch.isfinite(terms["inversion"]) and (best is None or inversion < best[0]):

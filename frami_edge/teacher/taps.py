@@ -33,6 +33,7 @@ class Teacher(nn.Module):
     def __init__(self, net: nn.Module, card: TeacherCard) -> None:
         super().__init__()
         self.net, self.card = net.eval().requires_grad_(False), card
+        self.eval()
         self.taps = find_taps(self)
 
     def train(self, mode: bool = True) -> "Teacher":

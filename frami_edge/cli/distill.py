@@ -1,0 +1,148 @@
+"""`frami-edge distill`: a student from a teacher, without data."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from frami_edge.cli import console
+from frami_edge.errors import EXIT_USAGE, FramiError
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+    from frami_edge.distillation.data_free import Progress, Verdict
+    from frami_edge.teacher.opening import OpenedTeacher
+
+EXAMPLES = """
+Makes a student that imitates TEACHER, without a single recording.
+
+\b
+  frami-edge distill teacher.pt --student wrn16
+  frami-edge distill vendor/teacher.pt --trust                 # run the model.py that its card names
+  frami-edge distill vendor/teacher.pt --arch model.py:build   # the same, said outright
+  frami-edge distill teacher.pt --set inversion.batches=48     # more samples
+  frami-edge distill teacher.pt --resume                       # go on after Ctrl-C
+
+Writes student.pt, and beside it student.run/ with the resolved recipe, metrics.jsonl, the synthesized samples and the
+checkpoint that --resume goes on from.
+"""
+
+
+def register(app: typer.Typer) -> None:
+    @app.command("distill", help=EXAMPLES)
+    def distill(
+        teacher: Annotated[Path, typer.Argument(help="The teacher's checkpoint; its card teacher.toml beside it.")],
+        student: Annotated[str, typer.Option(help="A network that `frami-edge networks` lists.")] = "wrn16",
+        out: Annotated[Path, typer.Option(help="Where the student goes.")] = Path("student.pt"),
+        recipe: Annotated[str, typer.Option(help="quick, paper, or a TOML file.")] = "quick",
+        set_: Annotated[list[str] | None, typer.Option("--set", help="Override one value: table.key=value.")] = None,
+        seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+        resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
+        force: Annotated[bool, typer.Option("--force", help="Replace the student and the run that are there.")] = False,
+        card: Annotated[Path | None, typer.Option(help="The card, where it is not teacher.toml beside it.")] = None,
+        arch: Annotated[str | None, typer.Option(help="Code that builds the network: model.py:build.")] = None,
+        trust: Annotated[bool, typer.Option("--trust", help="Run the code that the card names.")] = False,
+        device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+        precision: Annotated[str, typer.Option(help="auto, float32 or bf16.")] = "auto",
+    ) -> None:
+        from frami_edge.teacher.opening import open_teacher
+
+        opened = open_teacher(teacher, card=card, arch=arch, trust=trust)
+        run_distill(opened, teacher, student, out, recipe=recipe, overrides=set_, seed=seed, resume=resume, force=force,
+                    device=device, precision=precision)
+
+
+def run_distill(opened: "OpenedTeacher", teacher_path: Path, student: str, out: Path, *, recipe: str = "quick",
+                overrides: list[str] | None = None, seed: int = 0, resume: bool = False, force: bool = False,
+                device: str = "auto", precision: str = "auto") -> Path:
+    """Distil and write ``out``; returns its path. Prints progress to stderr and the verdict to stdout."""
+    from frami_edge import checkpoints, networks
+    from frami_edge.compute import choose
+    from frami_edge.distillation.data_free import DataFreeDistillation
+    from frami_edge.files import refuse_overwrite
+    from frami_edge.recipe import load
+    from frami_edge.runs import RunDirectory
+
+    networks.describe(student)  # an unknown name is told before anything is written
+    settings, compute = load(recipe, overrides), choose(device, precision)
+    refuse_overwrite(out, force or resume)
+    run = RunDirectory(out.with_suffix(".run"))
+    identity = {"teacher": teacher_path.name, "teacher_sha256": opened.sha256, "student": student, "seed": seed}
+    with run.locked():
+        _prepare(run, identity, settings.to_toml(), resume, force)
+        console.err.print(f"{teacher_path} -> {student} on {compute.summary()}; recipe {recipe}, seed {seed}")
+        work = DataFreeDistillation(opened.teacher, opened.sha256, student, settings, compute, run, seed)
+        started = time.monotonic()
+        try:
+            network = _with_progress(work)
+            verdict = work.verdict(network)
+        except KeyboardInterrupt:
+            console.err.print(f"\nInterrupted. {work.batches} batches and {work.finish_steps} finishing steps are kept "
+                              f"in {run.path}: go on with the same command and --resume.")
+            raise
+        provenance = identity | {
+            "recipe": settings.model_dump(mode="json"), "compute": compute.summary(),
+            "seconds": {name: round(value, 1) for name, value in work.seconds.items()},
+            "samples": len(work.bank), "verdict": verdict._asdict(),
+        }
+        checkpoints.save(out, network, opened.card, provenance)
+        run.log({"verdict": verdict._asdict()})
+    _print_verdict(out, run.path, verdict, time.monotonic() - started)
+    return out
+
+
+def _prepare(run: Any, identity: dict[str, Any], recipe_toml: str, resume: bool, force: bool) -> None:
+    """Start a run folder, or see that the one that is there can be gone on from."""
+    if resume and run.exists():
+        run.check_same(identity, recipe_toml)
+        return
+    if resume:
+        console.err.print(f"There is nothing to resume in {run.path}; starting.")
+    elif run.exists() and not force:
+        raise FramiError(f"{run.path} holds a run already.",
+                         "Say --resume to go on with it, --force to start anew, or --out to write elsewhere.",
+                         exit_code=EXIT_USAGE)
+    run.clear()
+    run.start(identity, recipe_toml)
+
+
+def _with_progress(work: Any) -> Any:
+    """Run with a bar for each phase: the losses now, and the time left."""
+    inversion, distillation = work.recipe.inversion, work.recipe.distillation
+    with console.progress() as bars:
+        tasks: dict[str, TaskID] = {
+            "synthesis": bars.add_task("synthesize, distil", total=inversion.batches, completed=work.batches, losses=""),
+        }
+        if distillation.finish.steps:
+            tasks["finish"] = bars.add_task("fresh student", total=distillation.finish.steps,
+                                            completed=work.finish_steps, losses="", start=False)
+
+        def report(progress: "Progress") -> None:
+            losses = " ".join(f"{name} {value:.3g}" for name, value in progress.losses.items()
+                              if name not in ("total", "inversion"))
+            if progress.phase == "finish":
+                if not bars.tasks[tasks["finish"]].started:
+                    bars.start_task(tasks["finish"])
+                bars.update(tasks["finish"], completed=progress.done, losses=losses)
+                return
+            # a batch counts when its distillation is done; the bar moves within it too
+            share = progress.done - 1 if progress.phase == "synthesis" else (
+                inversion.batches * progress.done / progress.total)
+            bars.update(tasks["synthesis"], completed=max(share, work.batches), losses=losses)
+            if progress.done == progress.total:
+                bars.update(tasks["synthesis"], completed=inversion.batches)
+
+        return work.run(report)
+
+
+def _print_verdict(out: Path, run: Path, verdict: "Verdict", seconds: float) -> None:
+    console.out.print(
+        f"{out} after {seconds / 60:.1f} minutes (run: {run})\n"
+        f"On {verdict.samples} fresh samples, seen by neither bank nor student: agreement with the teacher "
+        f"{verdict.agreement:.1%}, teacher's confidence {verdict.teacher_confidence:.1%}, BatchNorm gap "
+        f"{verdict.bn_gap:.3f}.\nThese are synthesized sounds: with labelled recordings, "
+        f"'frami-edge eval {out} DIR' gives the accuracy.",
+        highlight=False, soft_wrap=True,
+    )

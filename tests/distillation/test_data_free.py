@@ -1,0 +1,183 @@
+"""The whole of Algorithm 1 on a small problem: what it learns, and that nothing is lost when it is interrupted."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from frami_edge import networks, recipe
+from frami_edge.card import Clip, TeacherCard
+from frami_edge.compute import choose
+from frami_edge.distillation.data_free import DataFreeDistillation, Progress, mixed
+from frami_edge.distillation.distiller import Distiller, Replay
+from frami_edge.errors import FramiError
+from frami_edge.inversion.bank import Bank
+from frami_edge.inversion.frami import FramiSynthesizer, balanced_labels
+from frami_edge.recipe import Recipe
+from frami_edge.runs import RunDirectory
+from frami_edge.teacher.taps import Teacher
+
+SMALL = ["inversion.batches=3", "inversion.warmup_batches=1", "inversion.batch_size=8", "inversion.steps=2",
+         "inversion.first_steps=3", "inversion.ngf=4", "distillation.batch_size=8", "distillation.alternate.steps=3",
+         "distillation.finish.steps=4", "distillation.finish.frame_reuse=0.1"]
+
+
+def small(*more: str) -> Recipe:
+    return recipe.load("quick", [*SMALL, *more])
+
+
+def make_teacher(time_dependent: bool = True, seconds: float = 0.5) -> Teacher:
+    """A WRN-16-1 with statistics of noise: not trained, but with everything the losses look at."""
+    torch.manual_seed(0)
+    net = networks.build("wrn16", 4)
+    with torch.no_grad():
+        for _ in range(5):
+            net.train()(torch.randn(8, 40, 50) - 9)
+    preparation = "center-pad" if time_dependent else "crop"
+    return Teacher(net, TeacherCard(labels=("a", "b", "c", "d"), time_dependent=time_dependent,
+                                    clip=Clip(seconds=seconds, preparation=preparation)))
+
+
+def make_run(folder: Path, settings: Recipe, seed: int = 0, teacher: Teacher | None = None) -> DataFreeDistillation:
+    return DataFreeDistillation(teacher or make_teacher(), "sha", "wrn16", settings, choose("cpu", "float32"),
+                                RunDirectory(folder), seed)
+
+
+def test_interrupted_and_resumed_is_the_same_student(tmp_path: Path) -> None:
+    settings = small("distillation.finish.steps=104")
+    whole = make_run(tmp_path / "whole", settings).run()
+
+    class Stop(Exception):
+        pass
+
+    def stop_at(phase: str, done: int):  # type: ignore[no-untyped-def]
+        def report(progress: Progress) -> None:
+            if progress.phase == phase and progress.done >= done:
+                raise Stop
+
+        return report
+
+    for phase, done in (("synthesis", 2), ("alternation", 8), ("finish", 102)):
+        with pytest.raises(Stop):
+            make_run(tmp_path / "parts", settings).run(stop_at(phase, done))
+    resumed = make_run(tmp_path / "parts", settings).run()
+    for (name, one), other in zip(whole.state_dict().items(), resumed.state_dict().values(), strict=True):
+        assert torch.equal(one, other), name
+
+
+def test_seed_decides(tmp_path: Path) -> None:
+    settings = small("distillation.finish.steps=0")
+    first, again, other = (make_run(tmp_path / name, settings, seed).run().classifier.weight
+                           for name, seed in (("a", 1), ("b", 1), ("c", 2)))
+    assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+def test_run_folder_tells_the_story(tmp_path: Path) -> None:
+    work = make_run(tmp_path, small())
+    phases: list[str] = []
+    student = work.run(lambda progress: phases.append(progress.phase))
+    assert phases == ["synthesis"] * 2 + ["alternation"] * 3 + ["synthesis"] + ["alternation"] * 3 + ["finish"] * 4
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert len(lines) == 4 and '"bn"' in lines[0] and '"frame_reuse"' in lines[2]
+    assert len(work.bank) == 24
+    verdict = work.verdict(student)
+    assert verdict.samples == 16 and 0 <= verdict.agreement <= 1 and verdict.bn_gap > 0
+    assert len(work.bank) == 24  # fresh samples do not go into it
+
+
+def test_time_independent_sounds_get_the_time_term(tmp_path: Path) -> None:
+    seen: list[dict[str, float]] = []
+    make_run(tmp_path, small("distillation.finish.steps=0"), teacher=make_teacher(False, 1.0)).run(
+        lambda progress: seen.append(progress.losses) if progress.phase == "synthesis" else None)
+    assert all("finv" in losses for losses in seen)
+    assert "adversarial" not in seen[0] and "adversarial" in seen[1]  # off during warm-up
+    work = make_run(tmp_path / "td", small())
+    assert work.synthesizer.max_chunks == 0  # time-dependent: no T_finv
+
+
+def synthesizer(*more: str, teacher: Teacher | None = None) -> FramiSynthesizer:
+    torch.manual_seed(0)
+    return FramiSynthesizer(teacher or make_teacher(), small(*more).inversion, choose("cpu", "float32"))
+
+
+def test_inversion_lowers_its_losses(tmp_path: Path) -> None:
+    """Thirty steps bring the BatchNorm gap and the cross-entropy far below those of a generator just drawn."""
+    bank = Bank(tmp_path, "sha", 100)
+    start = synthesizer("inversion.first_steps=1").synthesize(None, bank).losses
+    end = synthesizer("inversion.first_steps=30").synthesize(None, bank).losses
+    assert end["bn"] < 0.6 * start["bn"]
+    assert end["inversion"] < 0.6 * start["inversion"]
+
+
+def test_the_kept_batch_is_the_one_that_was_measured(tmp_path: Path) -> None:
+    """The trap of CMI's code: keeping the best batch without a clone gives the last iterate."""
+    maker = synthesizer("inversion.first_steps=12", "inversion.lr_generator=0.5", "inversion.bn_momentum=0.0")
+    made = maker.synthesize(None, Bank(tmp_path, "sha", 100))
+    with torch.no_grad():
+        logits = maker.teacher(maker.normalise(made.samples.log_mel))
+    cross_entropy = torch.nn.functional.cross_entropy(logits, made.samples.labels)
+    assert float(cross_entropy) == pytest.approx(made.losses["class"], rel=1e-3)
+
+
+def test_samples_have_the_clip_preparation_exactly(tmp_path: Path) -> None:
+    maker = synthesizer()
+    log_mel = maker.synthesize(None, Bank(tmp_path, "sha", 100)).samples.log_mel
+    silent = (log_mel == maker.card.frontend.log_floor).all(1)  # (batch, frames)
+    assert silent[:, 0].float().mean() > 0.6 and not silent[:, 25].any()
+    without = synthesizer("inversion.prepare=false").synthesize(None, Bank(tmp_path, "sha", 100)).samples.log_mel
+    assert not (without == maker.card.frontend.log_floor).all(1).any()
+
+
+def test_the_student_is_not_trained_by_the_inversion(tmp_path: Path) -> None:
+    student = networks.build("wrn16", 4).eval().requires_grad_(False)
+    before = {name: value.clone() for name, value in student.state_dict().items()}
+    synthesizer().synthesize(student, Bank(tmp_path, "sha", 100))
+    assert all(torch.equal(value, before[name]) for name, value in student.state_dict().items())
+
+
+def test_a_teacher_without_batch_norm_is_refused() -> None:
+    class Plain(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.out = torch.nn.Conv2d(1, 4, 3, padding=1), torch.nn.Linear(160, 4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.out(self.conv(x).flatten(1, 2).mean(2))
+
+    with pytest.raises(FramiError, match="no BatchNorm"):
+        synthesizer(teacher=Teacher(Plain(), make_teacher().card))
+
+
+def test_a_student_learns_its_teacher() -> None:
+    """On a fixed set of inputs the divergence falls to a fraction, with both reuse losses on."""
+    teacher, settings = make_teacher(), small().distillation
+    phase = settings.alternate.model_copy(update={"temperature": 4.0})
+    distiller = Distiller(teacher, networks.build("wrn16", 4), settings, phase, 40, choose("cpu", "float32"))
+    lesson = distiller.ask(torch.randn(16, 40, 50) - 9 + torch.randn(16, 40, 1))
+    history = [distiller.learn(lesson) for _ in range(40)]
+    assert history[-1]["kd"] < 0.2 * history[0]["kd"]
+    assert history[-1]["frame_reuse"] < history[0]["frame_reuse"]
+    assert history[-1]["utterance_reuse"] < history[0]["utterance_reuse"]
+
+
+def test_replay_asks_the_teacher_every_third_time() -> None:
+    replay = Replay(3)
+    wanted = []
+    for _ in range(9):
+        wanted.append(replay.wanted())
+        if wanted[-1]:
+            from frami_edge.distillation.distiller import Lesson
+
+            replay.add(Lesson(torch.zeros(1), torch.zeros(1), None))
+    assert wanted == [True, False, False] * 3 and len(replay.lessons) == 3
+
+
+def test_labels_are_balanced() -> None:
+    counts = balanced_labels(64, 10).bincount(minlength=10)
+    assert counts.sum() == 64 and counts.max() - counts.min() <= 1
+
+
+def test_mixing_stays_between_its_samples() -> None:
+    x = torch.stack([torch.full((3, 5), float(value)) for value in range(8)])
+    y = mixed(x)
+    assert (y >= 0).all() and (y <= 7).all() and y.shape == x.shape and not torch.equal(x, y)

@@ -1,0 +1,76 @@
+"""The distillation losses against their definitions and identities."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from frami_edge.distillation import losses
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(2, 60), st.integers(2, 8))
+def test_chunk_statistics_average_to_the_whole(frames: int, count: int) -> None:
+    """E_n H_n is the mean and E_n V_n the variance, whatever the number of bins (Eqs. 6 and 7)."""
+    count = min(count, frames)
+    h = torch.randn(2, 5, frames, dtype=torch.float64)
+    weights = losses.bin_weights(frames, count, h)
+    assert float(weights.sum()) == pytest.approx(1)
+    torch.testing.assert_close(losses.pseudo_means(h, count) @ weights, h.mean(2))
+    torch.testing.assert_close(losses.pseudo_variances(h, count) @ weights, h.var(2, correction=0))
+
+
+@given(st.integers(2, 200), st.integers(2, 8))
+def test_bins_do_not_overlap_and_leave_nothing_out(frames: int, count: int) -> None:
+    count = min(count, frames)
+    edges = losses.boundaries(frames, count)
+    assert edges[0] == 0 and edges[-1] == frames and len(edges) == count + 1
+    assert all(b > a for a, b in zip(edges, edges[1:], strict=False))
+
+
+def test_kd_loss_by_hand() -> None:
+    teacher, student, t = torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 1.0]]), 4.0
+    p, q = (teacher / t).softmax(1), (student / t).softmax(1)
+    torch.testing.assert_close(losses.kd_loss(student, teacher, t), (p * (p / q).log()).sum() * t**2)
+
+
+def test_kd_gradient_at_high_temperature_is_that_of_centred_logits() -> None:
+    """Hinton et al. 2015, section 2.1: with T^2 the gradient tends to the logits' difference over the classes."""
+    torch.manual_seed(0)
+    teacher, student = torch.randn(1, 5), torch.randn(1, 5, requires_grad=True)
+    losses.kd_loss(student, teacher, 1000.0).backward()
+    difference = student.detach() - teacher
+    assert student.grad is not None
+    torch.testing.assert_close(student.grad, (difference - difference.mean()) / 5, rtol=1e-2, atol=1e-3)
+
+
+def test_perfect_maps_give_no_reuse_loss() -> None:
+    h = torch.randn(4, 6, 24)
+    count = 5
+    means, variances = losses.pseudo_means(h, count), losses.pseudo_variances(h, count)
+    weights = losses.bin_weights(24, count, h)
+    assert losses.frame_reuse_loss(means, h, count) < 1e-10
+    assert losses.utterance_reuse_loss(means, variances, weights, h) < 1e-10
+    assert losses.utterance_reuse_loss(means, variances + 1, weights, h) > 0.1
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.floats(0.01, 100))
+def test_reuse_losses_do_not_depend_on_the_teachers_scale(scale: float) -> None:
+    torch.manual_seed(0)
+    h, guess = torch.randn(4, 6, 24), torch.randn(4, 6, 4)
+    one = losses.frame_reuse_loss(guess, h, 4)
+    torch.testing.assert_close(losses.frame_reuse_loss(scale * guess, scale * h, 4), one, rtol=1e-3, atol=1e-4)
+
+
+def test_the_teachers_target_gets_no_gradient() -> None:
+    h = torch.randn(2, 3, 12, requires_grad=True)
+    guess = torch.randn(2, 3, 4, requires_grad=True)
+    losses.frame_reuse_loss(guess, h, 4).backward()
+    assert h.grad is None and guess.grad is not None
+
+
+def test_number_of_chunks_is_within_its_range() -> None:
+    counts = {losses.draw_count(50, 25) for _ in range(200)}
+    assert counts == {2, 3, 4, 5, 6}
+    assert losses.draw_count(5, 5) == 2

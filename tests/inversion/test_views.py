@@ -1,0 +1,90 @@
+"""Views of log-Mels."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from frami_edge.inversion import views
+
+FLOOR = -13.8
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 60), st.integers(1, 60))
+def test_centred_clip_has_its_length_and_exact_silence_around_it(frames: int, length: int) -> None:
+    length = min(length, frames)
+    x = views.prepare(torch.ones(2, 3, frames), "center-pad", FLOOR, torch.full((2, 1), float(length)))
+    inside = x[0, 0] == 1
+    assert int(inside.sum()) == length
+    assert (x[0, 0][~inside] == FLOOR).all()
+    before = int(inside.int().argmax())
+    assert abs(before - (frames - length - before)) <= 1
+
+
+def test_end_pad_starts_at_once() -> None:
+    x = views.prepare(torch.ones(1, 2, 10), "end-pad", FLOOR, torch.tensor([[4.0]]))
+    assert x[0, 0].tolist() == [1] * 4 + [pytest.approx(FLOOR)] * 6
+
+
+def test_loop_repeats_the_clip() -> None:
+    x = views.prepare(torch.arange(7.0).expand(1, 2, 7), "loop", FLOOR, torch.tensor([[3.0]]))
+    assert x[0, 1].tolist() == [0, 1, 2, 0, 1, 2, 0]
+
+
+def test_crop_leaves_samples_as_they_are() -> None:
+    x = torch.randn(2, 3, 10)
+    assert views.prepare(x, "crop", FLOOR, torch.ones(2, 1)) is x
+
+
+def test_lengths_are_within_their_range() -> None:
+    lengths = views.draw_lengths(1000, 100)
+    assert lengths.shape == (1000, 1)
+    assert 20 <= lengths.min() < 25 and 95 < lengths.max() <= 100
+
+
+def test_roll_is_a_rotation_of_all_bands_together() -> None:
+    torch.manual_seed(0)
+    x = torch.arange(12.0).repeat(5, 3, 1)
+    rolled = views.roll(x)
+    for sample in rolled:
+        assert torch.equal(sample, x[0].roll(-int(sample[0, 0]), 1))
+    assert len({float(sample[0, 0]) for sample in rolled}) > 1
+
+
+def test_cut_is_a_part_of_the_sample() -> None:
+    for seed in range(5):
+        torch.manual_seed(seed)
+        part = views.cut(torch.arange(40.0).repeat(3, 2, 1), 0.5)
+        assert 20 <= part.shape[2] <= 40
+        assert (part.diff(dim=2) == 1).all()
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+def test_mask_silences_one_run_along_its_axis(axis: int) -> None:
+    torch.manual_seed(0)
+    masked = views.mask(torch.ones(64, 20, 30), axis, 5, FLOOR) == FLOOR
+    lines = masked.any(3 - axis)
+    assert torch.equal(masked.all(3 - axis), lines)  # whole bands, or whole frames
+    assert (lines.sum(1) <= 5).all() and lines.any()
+    starts = (lines.int().diff(dim=1) == 1).sum(1) + lines[:, 0]
+    assert (starts <= 1).all()
+
+
+@pytest.mark.parametrize("frames,count", [(201, 4), (200, 5), (83, 2)])
+def test_chunks_are_equal_and_in_order(frames: int, count: int) -> None:
+    parts = views.chunks(torch.arange(float(frames)).repeat(3, 2, 1), count).unflatten(0, (count, 3))
+    assert parts.shape[-1] == frames // count
+    joined = torch.cat(list(parts), dim=-1)
+    assert (joined.diff(dim=-1) == 1).all()
+
+
+def test_time_dependent_views_are_never_rolled() -> None:
+    """A ramp stays a ramp (noise and masks apart)."""
+    torch.manual_seed(0)
+    ramp = 10 * torch.arange(50.0).repeat(8, 40, 1)
+    for make in (views.local_view, views.training_view):
+        view = make(ramp, True, FLOOR)
+        kept = view.amax(1)  # masked bands do not count
+        kept = kept[:, :][:, (kept > FLOOR + 1).all(0)]
+        assert (kept.diff(dim=1) > 0).all()
