@@ -12,7 +12,8 @@ def register(app: typer.Typer) -> None:
 
 def bench(
     models: Annotated[list[Path] | None, typer.Argument(
-        metavar="[MODEL]...", help="Exported .onnx files, each with its .golden.npz beside it; by default student.onnx.",
+        metavar="[MODEL]...",
+        help="Exported .onnx files, each with its .golden.npz beside it; by default student.onnx.",
         show_default=False)] = None,
     threads: Annotated[str, typer.Option(help="Threads of ONNX Runtime; a list such as 1,2,4 measures each.")] = "1",
     seconds: Annotated[float | None, typer.Option(

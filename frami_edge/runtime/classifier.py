@@ -59,5 +59,6 @@ class Classifier:
 
 def softmax(logits: Array) -> Array:
     """Probabilities along the last axis, float64."""
-    shifted = np.exp(logits.astype(np.float64) - logits.max(-1, keepdims=True))
-    return shifted / shifted.sum(-1, keepdims=True)
+    shares: Array = np.exp(logits.astype(np.float64) - logits.max(-1, keepdims=True))
+    shares /= shares.sum(-1, keepdims=True)
+    return shares

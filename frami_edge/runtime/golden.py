@@ -5,6 +5,7 @@ Samples are kept as int16 (exact in float32 after division by 32768), results as
 
 import io
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,7 @@ def read(path: Path) -> Golden:
     try:
         with np.load(path, allow_pickle=False) as content:
             return _unpack({name: content[name] for name in content.files})
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zipfile.zlib.error) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise FramiError(f"{path} cannot be read as golden vectors ({error}).",
                          "It may be damaged: copy it again from where the model was exported.") from error
 

@@ -28,7 +28,8 @@ class Warm:
         return self.percentiles_ms["p50"]
 
 
-def interleave(contenders: Sequence[Callable[[], object]], *, runs: int, warmup: int, limit_seconds: float) -> list[Array]:
+def interleave(contenders: Sequence[Callable[[], object]], *, runs: int, warmup: int,
+               limit_seconds: float) -> list[Array]:
     """Time the contenders in turn, so that a slow spell of the machine meets all of them alike.
 
     The order rotates from round to round: none always follows the same other.

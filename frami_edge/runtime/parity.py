@@ -160,5 +160,6 @@ def _same_decision(vector: Vector, logits: Array) -> bool:
 def _worst(stage: str, errors: list[_Error]) -> Deviation:
     errors = [error for error in errors if error.stage == stage]
     worst = max(errors, key=lambda error: error.share)
-    largest = [float(np.max([getattr(error, kind) for error in errors])) for kind in ("max_abs", "max_rel")]
-    return Deviation(stage, *largest, worst.vector, worst.max_abs, worst.tolerance, bool(worst.share <= 1))
+    max_abs = float(np.max([error.max_abs for error in errors]))  # np.max, because max() may lose a NaN
+    max_rel = float(np.max([error.max_rel for error in errors]))
+    return Deviation(stage, max_abs, max_rel, worst.vector, worst.max_abs, worst.tolerance, bool(worst.share <= 1))

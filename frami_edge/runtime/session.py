@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from frami_edge.runtime.errors import EXIT_USAGE, FramiError
+from frami_edge.runtime.errors import FramiError
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -45,14 +45,15 @@ class Model:
     metadata: Metadata
 
     def logits(self, waves: Array) -> Array:
-        return self.session.run(["logits"], {"waveform": waves})[0]
+        logits: Array = self.session.run(["logits"], {"waveform": waves})[0]
+        return logits
 
 
 def read_bytes(path: Path) -> bytes:
     """The file's bytes, after the checks that give a better message than a parser would."""
     path = Path(path)
     if not path.is_file():
-        raise FramiError(f"There is no file {path}.", EXPORT_HINT, exit_code=EXIT_USAGE)
+        raise FramiError(f"There is no file {path}.", EXPORT_HINT)
     try:
         content = path.read_bytes()
     except OSError as error:
