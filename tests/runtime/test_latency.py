@@ -1,0 +1,54 @@
+"""Turns, limits and percentiles."""
+
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from frami_edge.runtime.latency import fewest_calls, interleave, summarise
+
+
+@pytest.mark.parametrize(("n", "carried"), [
+    (1, ["p50"]), (9, ["p50"]), (10, ["p50", "p90"]), (19, ["p50", "p90"]), (20, ["p50", "p90", "p95"]),
+    (99, ["p50", "p90", "p95"]), (100, ["p50", "p90", "p95", "p99"]),
+])
+def test_only_percentiles_that_n_carries(n: int, carried: list[str]) -> None:
+    assert list(summarise(np.arange(1.0, n + 1)).percentiles_ms) == carried
+
+
+@given(st.sampled_from([90, 95, 99]))
+def test_one_call_is_expected_beyond_a_percentile(percent: int) -> None:
+    assert fewest_calls(percent) * (100 - percent) / 100 == pytest.approx(1)
+
+
+def test_the_figures() -> None:
+    warm = summarise(np.arange(1.0, 102.0))
+    assert (warm.n, warm.mean_ms, warm.median_ms) == (101, 51.0, 51.0)
+    assert warm.percentiles_ms == {"p50": 51.0, "p90": 91.0, "p95": 96.0, "p99": 100.0}
+
+
+def test_drift_is_the_last_quarter_over_the_first() -> None:
+    assert summarise(np.repeat([2.0, 9.0, 9.0, 3.0], 10)).drift == pytest.approx(1.5)
+    assert summarise(np.ones(39)).drift is None
+
+
+def test_every_contender_goes_first_equally_often() -> None:
+    calls: list[str] = []
+    taken = interleave([lambda name=name: calls.append(name) for name in "abc"], runs=6, warmup=2, limit_seconds=60)
+    assert [len(milliseconds) for milliseconds in taken] == [6, 6, 6]
+    assert len(calls) == 3 * (2 + 6)
+    rounds = ["".join(calls[at : at + 3]) for at in range(6, 24, 3)]
+    assert rounds == ["abc", "bca", "cab"] * 2
+
+
+def test_times_belong_to_their_contender() -> None:
+    slow, fast = interleave([lambda: time.sleep(0.02), lambda: None], runs=4, warmup=0, limit_seconds=60)
+    assert slow.min() >= 20
+    assert np.median(fast) < 5
+
+
+def test_the_limit_ends_the_rounds() -> None:
+    (taken,) = interleave([lambda: time.sleep(0.02)], runs=1000, warmup=0, limit_seconds=0.05)
+    assert 1 <= len(taken) <= 4
