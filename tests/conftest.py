@@ -1,6 +1,11 @@
 """Shared data: recordings and vendors' teachers, where they are at hand; what needs them is skipped elsewhere."""
 
 import os
+
+# before anything imports torch: tests are small, and threads that wait for each other by spinning make a suite that
+# shares its cores with anything else ten times slower
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from pathlib import Path
 
 import pytest
