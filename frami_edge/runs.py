@@ -41,7 +41,8 @@ class RunDirectory:
         try:
             return dict(json.loads((self.path / "run.json").read_text(encoding="utf-8")))
         except (OSError, ValueError) as error:
-            raise FramiError(f"{self.path} holds no run that could go on: {error}", "Start anew with --force.") from error
+            raise FramiError(f"{self.path} holds no run that could go on: {error}",
+                             "Start anew with --force.") from error
 
     def check_same(self, identity: dict[str, Any], recipe_toml: str) -> None:
         """Raise :class:`FramiError` where ``--resume`` would go on with something else."""

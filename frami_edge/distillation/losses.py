@@ -1,5 +1,7 @@
 """The distillation losses (Eqs. 6-11) as pure functions of tensors."""
 
+import itertools
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -22,7 +24,7 @@ def boundaries(frames: int, count: int) -> list[int]:
 def pseudo_means(frames: Tensor, count: int) -> Tensor:
     """H_n (Eq. 6): the mean of each of ``count`` bins, (batch, F, T) -> (batch, F, count)."""
     edges = boundaries(frames.shape[2], count)
-    return torch.stack([frames[:, :, a:b].mean(2) for a, b in zip(edges, edges[1:], strict=False)], dim=2)
+    return torch.stack([frames[:, :, a:b].mean(2) for a, b in itertools.pairwise(edges)], dim=2)
 
 
 def pseudo_variances(frames: Tensor, count: int) -> Tensor:

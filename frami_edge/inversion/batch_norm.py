@@ -77,10 +77,11 @@ def recording(teacher: Teacher) -> Iterator[dict[str, Statistics]]:
 
 def targets(teacher: Teacher) -> dict[str, Statistics]:
     """The running statistics of every BatchNorm."""
-    return {
-        name: Statistics(module.running_mean.float(), module.running_var.float())  # type: ignore[union-attr, operator]
-        for name, module in teacher.batch_norms().items()
-    }
+    kept = {}
+    for name, module in teacher.batch_norms().items():
+        assert module.running_mean is not None and module.running_var is not None
+        kept[name] = Statistics(module.running_mean.float(), module.running_var.float())
+    return kept
 
 
 def bn_loss(batch: dict[str, Statistics], target: dict[str, Statistics]) -> Tensor:

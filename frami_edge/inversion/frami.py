@@ -110,7 +110,8 @@ class FramiSynthesizer:
 
     def _new_generator(self) -> None:
         spec, settings = self.card.frontend, self.settings
-        generator = Generator(spec.n_mels, self.card.frames, spec.log_floor, spec.log_ceiling, settings.nz, settings.ngf)
+        generator = Generator(spec.n_mels, self.card.frames, spec.log_floor, spec.log_ceiling, settings.nz,
+                              settings.ngf)
         self.generator = self.compute.place(generator).train()
         self.optimizer = torch.optim.Adam(generator.parameters(), lr=settings.lr_generator, betas=BETAS)
 

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 class Generator(nn.Module):
     """Convolutional generator of CMI (Fang et al. 2021, arXiv:2105.08584) for spectrograms of any size.
 
-    z (batch, nz) -> linear -> (batch, 2 ngf, n_mels / 4, frames / 4) -> two upsamplings by 2 with convolution, BatchNorm
-    and LeakyReLU -> one channel -> sigmoid scaled to [floor, ceiling].
+    z (batch, nz) -> linear -> (batch, 2 ngf, n_mels / 4, frames / 4) -> two upsamplings by 2 with convolution,
+    BatchNorm and LeakyReLU -> one channel -> sigmoid scaled to [floor, ceiling].
 
     Args:
         n_mels: Mel bands.

@@ -49,7 +49,9 @@ class Network(nn.Module):
         for stage in self.stages:
             x = stage(x)
             outputs.append(x)
-        frames = x.flatten(1, 2).float()  # (batch, channels * mels', time'); statistics are taken in float32
+        frames = x.flatten(1, 2)  # (batch, channels * mels', time')
+        if frames.dtype in (torch.bfloat16, torch.float16):
+            frames = frames.float()  # statistics are taken in float32, or in float64 where the network is
         pooled = self.pool(frames)
         return Hidden(self._classify(pooled), frames, pooled, outputs)
 

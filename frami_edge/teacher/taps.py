@@ -16,7 +16,7 @@ from frami_edge.errors import FramiError
 from frami_edge.networks.base import Hidden
 
 STAGE_TAPS = 4
-BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d
 
 
 class Teacher(nn.Module):
@@ -61,11 +61,11 @@ class Teacher(nn.Module):
             [found[name] for name in self.taps.stages],
         )
 
-    def batch_norms(self) -> dict[str, nn.Module]:
+    def batch_norms(self) -> dict[str, BatchNorm]:
         """The BatchNorm layers that keep running statistics, by name."""
         return {
             name: module for name, module in self.net.named_modules()
-            if isinstance(module, BATCH_NORMS) and module.running_var is not None
+            if isinstance(module, BatchNorm) and module.running_var is not None
         }
 
     def _arrange(self, log_mel: Tensor) -> Tensor:

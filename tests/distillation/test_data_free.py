@@ -9,7 +9,7 @@ from frami_edge import networks, recipe
 from frami_edge.card import Clip, TeacherCard
 from frami_edge.compute import choose
 from frami_edge.distillation.data_free import DataFreeDistillation, Progress, mixed
-from frami_edge.distillation.distiller import Distiller, Replay
+from frami_edge.distillation.distiller import Distiller, Lesson, Replay
 from frami_edge.errors import FramiError
 from frami_edge.inversion.bank import Bank
 from frami_edge.inversion.frami import FramiSynthesizer, balanced_labels
@@ -47,18 +47,18 @@ def test_interrupted_and_resumed_is_the_same_student(tmp_path: Path) -> None:
     settings = small("distillation.finish.steps=104")
     whole = make_run(tmp_path / "whole", settings).run()
 
-    class Stop(Exception):
+    class StopHereError(Exception):
         pass
 
     def stop_at(phase: str, done: int):  # type: ignore[no-untyped-def]
         def report(progress: Progress) -> None:
             if progress.phase == phase and progress.done >= done:
-                raise Stop
+                raise StopHereError
 
         return report
 
     for phase, done in (("synthesis", 2), ("alternation", 8), ("finish", 102)):
-        with pytest.raises(Stop):
+        with pytest.raises(StopHereError):
             make_run(tmp_path / "parts", settings).run(stop_at(phase, done))
     resumed = make_run(tmp_path / "parts", settings).run()
     for (name, one), other in zip(whole.state_dict().items(), resumed.state_dict().values(), strict=True):
@@ -166,8 +166,6 @@ def test_replay_asks_the_teacher_every_third_time() -> None:
     for _ in range(9):
         wanted.append(replay.wanted())
         if wanted[-1]:
-            from frami_edge.distillation.distiller import Lesson
-
             replay.add(Lesson(torch.zeros(1), torch.zeros(1), None))
     assert wanted == [True, False, False] * 3 and len(replay.lessons) == 3
 

@@ -1,5 +1,7 @@
 """The distillation losses against their definitions and identities."""
 
+import itertools
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -25,7 +27,7 @@ def test_bins_do_not_overlap_and_leave_nothing_out(frames: int, count: int) -> N
     count = min(count, frames)
     edges = losses.boundaries(frames, count)
     assert edges[0] == 0 and edges[-1] == frames and len(edges) == count + 1
-    assert all(b > a for a, b in zip(edges, edges[1:], strict=False))
+    assert all(b > a for a, b in itertools.pairwise(edges))
 
 
 def test_kd_loss_by_hand() -> None:
