@@ -75,9 +75,9 @@ def run(paths: Sequence[Path], settings: Settings, told: Callable[[str], None] =
     passed = all(model["parity"] is None or model["parity"]["passed"] for model in models)
     contenders = [_contender(path, threads, settings) for path in paths for threads in settings.threads]
     measured = _measure(contenders, settings, told) if passed else []
-    for path, model in zip(paths, models, strict=True):
-        model["runs"] = [figures for contender, figures in zip(contenders, measured, strict=True)
-                         if contender.model.path == path] if passed else []
+    each = len(settings.threads)
+    for index, model in enumerate(models):
+        model["runs"] = measured[index * each : (index + 1) * each]
     return {"schema": SCHEMA, "passed": passed, "device": device.describe(), "settings": asdict(settings),
             "models": models}
 
