@@ -1,0 +1,85 @@
+"""`frami-edge export` and `frami-edge bench`, typed one after the other in one folder with nothing else."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from frami_edge import checkpoints, networks
+from frami_edge.card import TeacherCard
+from frami_edge.cli.main import app
+
+run = CliRunner().invoke
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a student.pt, exported by the command as it stands in the README."""
+    folder = tmp_path_factory.mktemp("folder")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = networks.build("wrn16", 2, 40)
+    checkpoints.save(folder / "student.pt", network, TeacherCard(labels=("yes", "no"), time_dependent=True), {})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        done = run(app, ["export", "student.pt", "--onnx"])
+    assert done.exit_code == 0, done.output
+    assert "parity PASS" in done.stdout
+    assert "student.onnx" in done.stdout
+    assert "student.golden.npz" in done.stdout
+    assert "graph" in done.stderr
+    assert "graph" not in done.stdout
+    return folder
+
+
+def test_export_writes_both_files(folder: Path) -> None:
+    assert sorted(path.name for path in folder.iterdir()) == ["student.golden.npz", "student.onnx", "student.pt"]
+
+
+def test_bench_finds_what_export_wrote(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    done = run(app, ["bench", "--runs", "10"])
+    assert done.exit_code == 0, done.output
+    assert "parity PASS" in done.stdout
+    assert "p90" in done.stdout
+    assert "warm calls" in done.stderr
+
+
+def test_bench_prints_json_and_nothing_else(folder: Path) -> None:
+    done = run(app, ["bench", str(folder / "student.onnx"), "--json", "--runs", "2", "--threads", "1,2"])
+    assert done.exit_code == 0
+    report = json.loads(done.stdout)
+    assert [measured["threads"] for measured in report["models"][0]["runs"]] == [1, 2]
+
+
+def test_export_keeps_files_unless_forced(folder: Path) -> None:
+    before = (folder / "student.onnx").read_bytes()
+    done = run(app, ["export", str(folder / "student.pt"), "--onnx"])
+    assert done.exit_code == 2
+    assert "exists already" in done.stderr
+    assert "--force" in done.stderr
+    assert (folder / "student.onnx").read_bytes() == before
+
+
+def test_forced_into_another_file(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "hub.onnx").write_bytes(b"old")
+    done = run(app, ["export", str(folder / "student.pt"), "--out", str(tmp_path / "hub.onnx"), "--force"])
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "hub.onnx").read_bytes() == (folder / "student.onnx").read_bytes()
+    assert (tmp_path / "hub.golden.npz").exists()
+
+
+@pytest.mark.parametrize(("line", "code", "said"), [
+    (["export", "absent.pt"], 3, "There is no file absent.pt"),
+    (["bench"], 3, "There is no file student.onnx"),
+    (["bench", "--threads", "0"], 2, "--threads"),
+    (["bench", "--runs", "x"], 2, "--runs"),
+])
+def test_exit_codes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: list[str], code: int, said: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = run(app, line)
+    assert done.exit_code == code
+    assert said in done.stderr
+    assert done.stdout == ""
