@@ -13,7 +13,6 @@ from typing import Any
 
 import onnx
 import torch
-from torch import Tensor
 
 from frami_edge import checkpoints
 from frami_edge.checkpoints import Checkpoint
@@ -89,28 +88,13 @@ def golden_vectors(model: WaveformClassifier, student: Checkpoint) -> list[Vecto
     vectors = []
     for name, wave in golden_waveforms(student.card).items():
         single = torch.from_numpy(wave)[None]
-        reference, own = exact_stages(exact, single.double()), model.forward_stages(single)
+        reference, own = exact.forward_stages(single.double()), model.forward_stages(single)
         if not all(bool(stage.isfinite().all()) for stage in reference.values()):
             raise FramiError(f"The checkpoint gives NaN or infinity for '{name}', in PyTorch already.",
                              "Its weights or its card are damaged; distill or train again.")
         errors = {stage: float((own[stage] - reference[stage]).abs().max()) for stage in golden.STAGES}
-        vectors.append(Vector(name, wave, {stage: _row(reference[stage]) for stage in golden.STAGES}, errors))
+        vectors.append(Vector(name, wave, {stage: reference[stage][0].numpy() for stage in golden.STAGES}, errors))
     return vectors
-
-
-def exact_stages(model: WaveformClassifier, wave: Tensor) -> dict[str, Tensor]:
-    """``model.forward_stages`` in float64 throughout; that one takes pooled statistics in float32, as a student under
-    autocast needs it."""
-    log_mel = model.frontend(wave)
-    x = log_mel.unsqueeze(1)  # (batch, 1, n_mels, frames)
-    for stage in model.network.stages:
-        x = stage(x)
-    pooled = model.network.pool(x.flatten(1, 2))
-    return {"log_mel": log_mel, "pooled": pooled, "logits": model.network.classifier(pooled)}
-
-
-def _row(stage: Tensor) -> Any:
-    return stage[0].numpy()
 
 
 def metadata(student: Checkpoint, verdict: parity.Parity) -> dict[str, str]:
