@@ -39,12 +39,12 @@ def main() -> int:
     except FramiError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    error = float(np.abs(pytorch - onnx).max())
+    largest = float(np.abs(pytorch - onnx).max())
     agree = int((pytorch.argmax(1) == onnx.argmax(1)).sum())
     print("| clips | largest logit | max abs error | mean abs error | top-1 agreement |\n|---|---|---|---|---|")
-    print(f"| {len(onnx)} | {np.abs(pytorch).max():.1f} | {error:.1e} | {np.abs(pytorch - onnx).mean():.1e} "
+    print(f"| {len(onnx)} | {np.abs(pytorch).max():.1f} | {largest:.1e} | {np.abs(pytorch - onnx).mean():.1e} "
           f"| {agree} of {len(onnx)} ({100 * agree / len(onnx):.1f} %) |")
-    return EXIT_OK if error < LARGEST_ERROR and agree == len(onnx) else EXIT_CHECK_FAILED
+    return EXIT_OK if largest < LARGEST_ERROR and agree == len(onnx) else EXIT_CHECK_FAILED
 
 
 def recordings(folder: Path, clips: int) -> list[Path]:
