@@ -17,6 +17,9 @@ COMMANDS = ("distill", "export", "bench", "eval", "predict", "train", "networks"
 INTERRUPTED = 130  # 128 + SIGINT, as shells say it
 
 
+DISTILL_EXTRA = {"onnx", "onnxscript", "torch", "torchaudio"}  # modules that a device does without
+
+
 class Commands(TyperGroup):
     """Runs a command; what it raises for the user becomes a message on stderr and an exit code."""
 
@@ -24,13 +27,23 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except FramiError as error:
-            console.err.print(f"[bold red]error:[/] {escape(error.problem)}", highlight=False, soft_wrap=True)
-            if error.hint:
-                console.err.print(escape(error.hint), highlight=False, soft_wrap=True)
-            raise typer.Exit(error.exit_code) from None
+            raise typer.Exit(tell(error)) from None
+        except ModuleNotFoundError as error:
+            if error.name not in DISTILL_EXTRA:
+                raise
+            raise typer.Exit(tell(FramiError(f"This command needs {error.name}, which is not installed here.",
+                                             "pip install 'frami-edge[distill]'"))) from None
         except KeyboardInterrupt:
             console.err.print("Interrupted.")
             raise typer.Exit(INTERRUPTED) from None
+
+
+def tell(error: FramiError) -> int:
+    """Print a problem to stderr; returns the exit code."""
+    console.err.print(f"[bold red]error:[/] {escape(error.problem)}", highlight=False, soft_wrap=True)
+    if error.hint:
+        console.err.print(escape(error.hint), highlight=False, soft_wrap=True)
+    return error.exit_code
 
 
 app = typer.Typer(name="frami-edge", cls=Commands, no_args_is_help=True, add_completion=False,
