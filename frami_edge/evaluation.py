@@ -1,0 +1,166 @@
+"""How well a model recognises real recordings. An exported model needs no torch here."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from frami_edge.audio import batches_of_equal_length, read
+from frami_edge.datasets import Clip
+from frami_edge.errors import FramiError
+from frami_edge.runtime.classifier import Classifier, softmax
+from frami_edge.runtime.clips import prepare
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+BATCH = 32
+READ_AT_ONCE = 256  # clips in memory
+TORCH_MAGIC = (b"PK\x03\x04", b"\x80")  # a zip archive, a bare pickle
+
+
+@dataclass(frozen=True)
+class Model:
+    """Anything that classifies clips: an exported model, a student, a vendor's teacher."""
+
+    labels: tuple[str, ...]
+    clip: Mapping[str, Any]  # the card's [clip] table
+    logits: Callable[[Array], Array]  # (batch, samples), prepared -> (batch, classes)
+
+    def prepared(self, wave: Array) -> Array:
+        return prepare(wave, self.clip)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """``confusion[i, j]``: how many clips of class i were taken for class j."""
+
+    labels: tuple[str, ...]
+    confusion: Array
+
+    @property
+    def n(self) -> int:
+        return int(self.confusion.sum())
+
+    @property
+    def correct(self) -> int:
+        return int(self.confusion.trace())
+
+    @property
+    def accuracy(self) -> float:
+        return self.correct / self.n
+
+    @property
+    def per_class(self) -> list[tuple[str, int, int]]:
+        """(label, correct, clips) of each class that has clips."""
+        counts = zip(self.labels, self.confusion.diagonal(), self.confusion.sum(axis=1), strict=True)
+        return [(label, int(correct), int(n)) for label, correct, n in counts if n]
+
+    @property
+    def confusions(self) -> list[tuple[str, str, int]]:
+        """(label, taken for, how often), the most frequent first."""
+        wrong = [(self.labels[i], self.labels[j], int(self.confusion[i, j]))
+                 for i, j in np.argwhere(self.confusion) if i != j]
+        return sorted(wrong, key=lambda entry: -entry[2])
+
+    def as_dict(self) -> dict[str, Any]:
+        low, high = wilson_interval(self.correct, self.n)
+        return {"n": self.n, "correct": self.correct, "accuracy": self.accuracy, "interval_95": [low, high],
+                "per_class": {label: {"correct": correct, "n": n} for label, correct, n in self.per_class},
+                "labels": list(self.labels), "confusion": self.confusion.tolist()}
+
+
+def wilson_interval(correct: int, n: int, z: float = 1.96) -> tuple[float, float]:
+    """The 95 % confidence interval of a share (Wilson 1927): what n clips can tell about all others."""
+    share, z2 = correct / n, z * z
+    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = z / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def evaluate(model: Model, clips: Sequence[Clip], report: Callable[[int], object] = lambda done: None) -> Evaluation:
+    """Classify ``clips``, whose labels are indices into ``model.labels``.
+
+    Args:
+        report: called with the number of clips done.
+
+    Raises:
+        FramiError: there are no clips, one cannot be read, or the model gives NaN.
+    """
+    if not clips:
+        raise FramiError("There are no recordings to evaluate on.")
+    confusion = np.zeros((len(model.labels), len(model.labels)), dtype=np.int64)
+    for first in range(0, len(clips), READ_AT_ONCE):
+        part = clips[first : first + READ_AT_ONCE]
+        waves = [model.prepared(read(clip.path, model.clip["sample_rate"])) for clip in part]
+        done = first
+        for indices in batches_of_equal_length(waves, BATCH):
+            logits = model.logits(np.stack([waves[index] for index in indices]))
+            _check(logits, part[indices[0]].path)
+            np.add.at(confusion, ([part[index].label for index in indices], logits.argmax(axis=1)), 1)
+            done += len(indices)
+            report(done)
+    return Evaluation(model.labels, confusion)
+
+
+def predict(model: Model, path: Path, top: int = 3) -> list[tuple[str, float]]:
+    """The ``top`` most likely labels of one recording with their probabilities, the likeliest first."""
+    logits = model.logits(model.prepared(read(path, model.clip["sample_rate"]))[None])
+    _check(logits, path)
+    probabilities = softmax(logits)[0]
+    return [(model.labels[index], float(probabilities[index]))
+            for index in np.argsort(-probabilities, kind="stable")[:top]]
+
+
+def open_model(path: Path, *, card: Path | None = None, arch: str | None = None, trust: bool = False,
+               threads: int = 1) -> Model:
+    """An exported model, a frami-edge checkpoint or a vendor's teacher, told apart by their first bytes.
+
+    Args:
+        card, arch, trust: for a teacher, as :func:`frami_edge.teacher.opening.open_teacher` takes them.
+        threads: that ONNX Runtime may use.
+    """
+    if Path(path).is_file():
+        with open(path, "rb") as handle:
+            start = handle.read(4)
+        if start.startswith(TORCH_MAGIC):
+            return _open_torch(path, card, arch, trust)
+    classifier = Classifier(path, threads)  # and its error for a file that is missing or neither
+    return Model(classifier.labels, classifier.metadata.clip, classifier.logits)
+
+
+def torch_model(network: Any, card: Any) -> Model:
+    """A PyTorch network of normalised log-Mels, with its card, in float32 on the CPU.
+
+    Args:
+        network: :class:`frami_edge.teacher.taps.Teacher` or :class:`frami_edge.networks.base.Network`, in eval mode.
+        card: its :class:`frami_edge.card.TeacherCard`.
+    """
+    import torch
+
+    from frami_edge.frontend import MelFrontend
+
+    frontend = MelFrontend.from_card(card)
+
+    def logits(waves: Array) -> Array:
+        with torch.inference_mode():
+            return network(frontend(torch.from_numpy(waves))).float().numpy()
+
+    return Model(card.labels, card.clip.model_dump(), logits)
+
+
+def _open_torch(path: Path, card: Path | None, arch: str | None, trust: bool) -> Model:
+    try:
+        from frami_edge.teacher.opening import open_teacher
+    except ModuleNotFoundError as error:
+        raise FramiError(f"{path} is a PyTorch file, and {error.name} is not installed here.",
+                         "pip install 'frami-edge[distill]', or export it to ONNX where it is.") from error
+    opened = open_teacher(Path(path), card=card, arch=arch, trust=trust)
+    return torch_model(opened.teacher, opened.card)
+
+
+def _check(logits: Array, path: Path) -> None:
+    if not np.isfinite(logits).all():
+        raise FramiError(f"The model gives NaN or infinity for {path}.", "Its weights may be damaged.")
