@@ -1,0 +1,105 @@
+"""`frami-edge eval`: how many labelled recordings a model recognises."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from frami_edge.cli import console, options
+
+if TYPE_CHECKING:
+    from frami_edge.datasets import Clip
+    from frami_edge.evaluation import Evaluation, Model
+
+WIDEST_MATRIX = 20  # classes; of more, the most frequent confusions are printed
+MOST_CONFUSIONS = 10
+
+HELP = """
+Accuracy of MODEL on the labelled recordings in FOLDER: n, per class, confusion matrix.
+
+\b
+  frami-edge eval student.onnx esc10 --test 5             # fold 5 only
+  frami-edge eval student.pt fsdd --test theo --json
+  frami-edge eval vendor/teacher.pt fsdd --trust          # run the model.py that its card names
+
+MODEL is an exported .onnx (needs no torch), a student.pt or a teacher. FOLDER is ESC-50, ESC-10, UrbanSound8K,
+AudioMNIST, the Free Spoken Digit Dataset, or a folder for each class.
+"""
+
+
+def register(app: typer.Typer) -> None:
+    @app.command("eval", help=HELP)
+    def eval_(
+        model: options.ModelFile,
+        folder: options.DataFolder,
+        dataset: options.Layout = "auto",
+        test: options.TestGroups = None,
+        as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+        card: options.Card = None,
+        arch: options.Arch = None,
+        trust: options.Trust = False,
+        threads: options.Threads = 1,
+    ) -> None:
+        import json
+
+        from frami_edge.datasets import open_dataset
+        from frami_edge.evaluation import open_model
+
+        opened = open_model(model, card=card, arch=arch, trust=trust, threads=threads)
+        data = open_dataset(folder, dataset).with_labels(opened.labels)
+        if test:
+            data = data.split(*test)[1]
+        evaluation = with_progress(opened, data.clips)
+        if as_json:
+            result = {"model": str(model), "dataset": data.name, "groups": data.groups} | evaluation.as_dict()
+            typer.echo(json.dumps(result, indent=2))
+        else:
+            console.out.print(f"{model} on {data.name}" + (f", {' and '.join(test)} only" if test else ""),
+                              highlight=False, markup=False, soft_wrap=True)
+            print_evaluation(evaluation)
+
+
+def with_progress(model: "Model", clips: "tuple[Clip, ...]") -> "Evaluation":
+    """Evaluate with a bar on stderr."""
+    from frami_edge.evaluation import evaluate
+
+    with console.progress() as bars:
+        task = bars.add_task("clips", total=len(clips), losses="")
+        return evaluate(model, clips, lambda done: bars.update(task, completed=done))
+
+
+def summary(evaluation: "Evaluation") -> str:
+    """For example: 474 of 500 right: 94.8 % (95 % interval 92.5 to 96.4)."""
+    from frami_edge.evaluation import wilson_interval
+
+    low, high = wilson_interval(evaluation.correct, evaluation.n)
+    return (f"{evaluation.correct} of {evaluation.n} right: {100 * evaluation.accuracy:.1f} % "
+            f"(95 % interval {100 * low:.1f} to {100 * high:.1f})")
+
+
+def print_evaluation(evaluation: "Evaluation") -> None:
+    from rich.table import Table
+
+    console.out.print(summary(evaluation), highlight=False)
+    table = Table("class", box=None)
+    for heading in ("right", "clips", "%"):
+        table.add_column(heading, justify="right")
+    for label, correct, n in evaluation.per_class:
+        table.add_row(label, str(correct), str(n), f"{100 * correct / n:.1f}")
+    console.out.print(table)
+    if len(evaluation.labels) <= WIDEST_MATRIX:
+        _print_matrix(evaluation)
+    else:
+        for label, taken_for, count in evaluation.confusions[:MOST_CONFUSIONS]:
+            console.out.print(f"{label} taken for {taken_for}: {count}", highlight=False, markup=False)
+
+
+def _print_matrix(evaluation: "Evaluation") -> None:
+    """Rows are the true classes, columns, numbered in the same order, what they were taken for."""
+    from rich.table import Table
+
+    table = Table("true class \\ taken for", box=None)
+    for column in range(len(evaluation.labels)):
+        table.add_column(str(column), justify="right")
+    for row, (label, counts) in enumerate(zip(evaluation.labels, evaluation.confusion, strict=True)):
+        table.add_row(f"{row} {label}", *(str(count) if count else "." for count in counts))
+    console.out.print(table)

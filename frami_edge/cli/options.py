@@ -1,0 +1,21 @@
+"""Options that several commands share, worded once."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ModelFile = Annotated[Path, typer.Argument(help="An exported .onnx, a student or a teacher.")]
+DataFolder = Annotated[Path, typer.Argument(help="The data set.")]
+Layout = Annotated[str, typer.Option(
+    help="auto, esc50, esc10, urbansound8k, audiomnist, fsdd, or folders (one for each class).")]
+TestGroups = Annotated[list[str] | None, typer.Option(
+    help="A speaker or fold; may be repeated.", show_default=False)]
+Card = Annotated[Path | None, typer.Option(help="A teacher's card, where it is not teacher.toml beside it.")]
+Arch = Annotated[str | None, typer.Option(help="Code that builds a teacher's network: model.py:build.")]
+Trust = Annotated[bool, typer.Option("--trust", help="Run the code that a teacher's card names.")]
+Threads = Annotated[int, typer.Option(min=1, help="Threads of ONNX Runtime.")]
+Seed = Annotated[int, typer.Option(help="Of everything random.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace the file that is there.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+Precision = Annotated[str, typer.Option(help="auto, float32 or bf16.")]
