@@ -1,5 +1,6 @@
 """FRAMI's synthesizer: one call makes one batch of samples (the inversion phase of Algorithm 1)."""
 
+import math
 from typing import Any, NamedTuple
 
 import torch
@@ -21,6 +22,15 @@ BETAS = (0.5, 0.999)  # of Adam for generator and noise, as in CMI
 class Synthesized(NamedTuple):
     samples: Samples
     losses: dict[str, float]  # of the step that was kept
+
+
+class _Step(NamedTuple):
+    """What one step made and measured. The samples are a copy: the optimizer changes the generator, not them."""
+
+    log_mel: Tensor
+    embeddings: Tensor
+    statistics: dict[str, batch_norm.Statistics]
+    losses: dict[str, float]
 
 
 class FramiSynthesizer:
@@ -66,23 +76,25 @@ class FramiSynthesizer:
         noise = torch.randn(settings.batch_size, settings.nz, device=self.compute.device, requires_grad=True)
         z_optimizer = torch.optim.Adam([noise], lr=settings.lr_z, betas=BETAS)
         lengths = views.draw_lengths(settings.batch_size, self.card.frames).to(self.compute.device)
-        best: tuple[float, Tensor, Tensor, dict[str, batch_norm.Statistics], dict[str, float]] | None = None
+        best: _Step | None = None
         for _ in range(settings.first_steps if fresh else settings.steps):
             with self.compute.autocast():
                 log_mel = self.generator(noise)
             log_mel = self._prepared(log_mel, lengths)
-            terms, embeddings, statistics = self._losses(log_mel, labels, student, bank)
-            inversion = float(terms["inversion"].detach())
-            if torch.isfinite(terms["inversion"]) and (best is None or inversion < best[0]):
-                # clones: the optimizer changes what these were computed from in place
-                best = (inversion, log_mel.detach().clone(), embeddings.detach().clone(), statistics,
-                        {name: float(value.detach()) for name, value in terms.items()})
-            self._update(terms["total"], z_optimizer)
+            for optimizer in (self.optimizer, self.head_optimizer, z_optimizer):
+                optimizer.zero_grad(set_to_none=True)
+            step = self._backward(log_mel, labels, student, bank)
+            if not math.isfinite(step.losses["total"]):
+                continue
+            if best is None or step.losses["inversion"] < best.losses["inversion"]:
+                best = step
+            for optimizer in (self.optimizer, self.head_optimizer, z_optimizer):
+                optimizer.step()
         if best is None:
             raise FramiError("The inversion losses are not finite at any step.",
                              "Compare the card's front-end and normalisation with the vendor's; or try float32.")
-        self.history.update(best[3])
-        return Synthesized(Samples(best[1].cpu(), labels.cpu(), best[2].cpu()), best[4])
+        self.history.update(best.statistics)
+        return Synthesized(Samples(best.log_mel.cpu(), labels.cpu(), best.embeddings.cpu()), best.losses)
 
     def normalise(self, log_mel: Tensor) -> Tensor:
         """The card's normalisation."""
@@ -120,15 +132,39 @@ class FramiSynthesizer:
             return log_mel
         return views.prepare(log_mel, self.card.clip.preparation, self.card.frontend.log_floor, lengths)
 
-    def _losses(self, log_mel: Tensor, labels: Tensor, student: Network | None, bank: Bank
-                ) -> tuple[dict[str, Tensor], Tensor, dict[str, batch_norm.Statistics]]:
-        """All terms for one step, the un-projected embeddings (batch, d), and the batch statistics."""
+    def _backward(self, log_mel: Tensor, labels: Tensor, student: Network | None, bank: Bank) -> "_Step":
+        """One step's losses, with their gradients left in generator, noise and head.
+
+        Each pass through the teacher is followed by its own backward to the samples, and the sum goes through the
+        generator once: the activations of one pass are in memory at a time, not those of three.
+        """
+        settings, samples = self.settings, log_mel.detach().clone().requires_grad_()
+        x = self.normalise(samples)
+        terms, embeddings, statistics = self._inversion_terms(x, labels, student)
+        total = terms["inversion"]
+        total.backward()
+        if settings.contrast_weight:
+            terms["contrast"] = self._contrast(self.normalise(samples), embeddings, bank)
+            weighted = settings.contrast_weight * terms["contrast"]
+            weighted.backward()
+            total = total.detach() + weighted.detach()
+        if self.max_chunks >= settings.min_chunks:
+            terms["finv"] = self._time_invariance(self.normalise(samples))
+            weighted = -settings.finv_weight / settings.tau * terms["finv"]
+            weighted.backward()
+            total = total.detach() + weighted.detach()
+        log_mel.backward(samples.grad)
+        terms["total"] = total
+        losses_now = {name: float(value.detach()) for name, value in terms.items()}
+        return _Step(samples.detach(), embeddings, statistics, losses_now)
+
+    def _inversion_terms(self, x: Tensor, labels: Tensor, student: Network | None
+                         ) -> tuple[dict[str, Tensor], Tensor, dict[str, batch_norm.Statistics]]:
+        """L_inv with its terms (Eq. 4), the un-projected embeddings (batch, d), and the batch statistics."""
         settings = self.settings
-        x = self.normalise(log_mel)
         # statistics are taken in the pass over x alone, never in those over views or chunks
         with self.compute.autocast(), batch_norm.recording(self.teacher) as statistics:
             hidden = self.teacher.forward_hidden(x)
-        embeddings = stage_statistics(hidden.stages)
         terms = {
             "bn": batch_norm.bn_loss(self.history.blend(statistics), self.target),
             "class": losses.class_loss(hidden.logits, labels),
@@ -140,14 +176,10 @@ class FramiSynthesizer:
             terms["adversarial"] = losses.adversarial_loss(hidden.logits, student_logits.float(),
                                                            settings.adversarial_tau)
             inversion = inversion + settings.adversarial_weight * terms["adversarial"]
-        total = inversion
-        if settings.contrast_weight:
-            terms["contrast"] = self._contrast(x, embeddings.detach(), bank)
-            total = total + settings.contrast_weight * terms["contrast"]
-        if self.max_chunks >= settings.min_chunks:
-            terms["finv"] = self._time_invariance(x)
-            total = total - settings.finv_weight / settings.tau * terms["finv"]
-        return terms | {"inversion": inversion, "total": total}, embeddings, statistics
+        kept = {name: batch_norm.Statistics(value.mean.detach(), value.variance.detach())
+                for name, value in statistics.items()}
+        embeddings = stage_statistics([stage.detach() for stage in hidden.stages])
+        return terms | {"inversion": inversion}, embeddings, kept
 
     def _contrast(self, x: Tensor, embeddings: Tensor, bank: Bank) -> Tensor:
         """InfoNCE of a local view of each sample against the sample, the batch and the bank (Eq. 3)."""
@@ -171,16 +203,6 @@ class FramiSynthesizer:
     def _embedding_size(self) -> int:
         spec = self.card.frontend
         return self._embed(torch.zeros(2, spec.n_mels, self.card.frames, device=self.compute.device)).shape[1]
-
-    def _update(self, total: Tensor, z_optimizer: torch.optim.Optimizer) -> None:
-        if not torch.isfinite(total):
-            return
-        optimizers = (self.optimizer, self.head_optimizer, z_optimizer)
-        for optimizer in optimizers:
-            optimizer.zero_grad(set_to_none=True)
-        total.backward()
-        for optimizer in optimizers:
-            optimizer.step()
 
 
 def balanced_labels(count: int, classes: int) -> Tensor:

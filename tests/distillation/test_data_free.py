@@ -151,6 +151,8 @@ def test_a_teacher_without_batch_norm_is_refused() -> None:
 def test_a_student_learns_its_teacher() -> None:
     """On a fixed set of inputs the divergence falls to a fraction, with both reuse losses on."""
     teacher, settings = make_teacher(), small().distillation
+    assert isinstance(teacher.net, networks.Network)
+    teacher.net.classifier.weight.mul_(30)  # so that its answers differ
     phase = settings.alternate.model_copy(update={"temperature": 4.0})
     distiller = Distiller(teacher, networks.build("wrn16", 4), settings, phase, 40, choose("cpu", "float32"))
     lesson = distiller.ask(torch.randn(16, 40, 50) - 9 + torch.randn(16, 40, 1))
