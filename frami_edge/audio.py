@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from frami_edge.errors import EXIT_USAGE, FramiError
+from frami_edge.errors import FramiError
 from frami_edge.runtime.clips import check_wave
 from frami_edge.runtime.resample import resample
 
@@ -29,7 +29,7 @@ def read(path: Path, sample_rate: int) -> Array:
     path = Path(path)
     if not path.is_file():
         what = "is a folder, not a recording" if path.is_dir() else "does not exist"
-        raise FramiError(f"{path} {what}.", "Give audio files, such as clip.wav.", exit_code=EXIT_USAGE)
+        raise FramiError(f"{path} {what}.", "Give audio files, such as clip.wav.")
     if path.stat().st_size == 0:
         raise FramiError(f"{path} is an empty file (0 bytes).", "Copy it again from where it was recorded.")
     try:

@@ -83,7 +83,7 @@ def open_dataset(folder: Path, layout: str = "auto", time_dependent: bool | None
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise FramiError(f"There is no folder {folder}.", exit_code=EXIT_USAGE)
+        raise FramiError(f"There is no folder {folder}.", "Give the folder of a data set.")
     if layout not in ("auto", *LAYOUTS):
         raise FramiError(f"There is no data set layout '{layout}'.", nearest(layout, ["auto", *LAYOUTS]),
                          exit_code=EXIT_USAGE)
@@ -94,8 +94,7 @@ def open_dataset(folder: Path, layout: str = "auto", time_dependent: bool | None
             break
     else:
         expected = "; ".join(f"{name}: {LAYOUTS[name].looks_like}" for name in candidates)
-        raise FramiError(f"No labelled recordings were found in {folder}.", f"What is looked for: {expected}.",
-                         exit_code=EXIT_USAGE)
+        raise FramiError(f"No labelled recordings were found in {folder}.", f"What is looked for: {expected}.")
     absent = next((path for path, _, _ in rows if not path.is_file()), None)
     if absent:
         raise FramiError(f"{folder} is incomplete: {absent} is missing.", "Unpack the data set again.")

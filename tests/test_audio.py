@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from frami_edge.audio import batches_of_equal_length, read
-from frami_edge.errors import EXIT_USAGE, FramiError
+from frami_edge.errors import EXIT_CANNOT_RUN, FramiError
 
 
 def sine(sample_rate: int, hertz: float = 440.0, seconds: float = 0.5) -> np.ndarray:
@@ -69,6 +69,7 @@ def test_bad_recordings_are_named(tmp_path: Path) -> None:
             read(path, 16000)
         assert str(path) in raised.value.problem
         assert raised.value.hint
+        assert raised.value.exit_code == EXIT_CANNOT_RUN
 
 
 def test_truncated_recording_is_an_error(tmp_path: Path) -> None:
@@ -77,12 +78,6 @@ def test_truncated_recording_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "b.flac").write_bytes(content[:20])
     with pytest.raises(FramiError, match=r"b\.flac cannot be read as audio"):
         read(tmp_path / "b.flac", 16000)
-
-
-def test_a_missing_file_is_a_usage_error(tmp_path: Path) -> None:
-    with pytest.raises(FramiError) as raised:
-        read(tmp_path / "missing.wav", 16000)
-    assert raised.value.exit_code == EXIT_USAGE
 
 
 @given(lengths=st.lists(st.integers(1, 4), max_size=40), batch_size=st.integers(1, 7))
