@@ -155,7 +155,9 @@ def _toml_table(table: dict[str, Any], name: str = "") -> str:
     import json  # TOML strings, numbers, booleans and lists of these are written as JSON writes them
 
     lines = [f"\n[{name}]"] if name else []
-    lines += [f"{key} = {json.dumps(value)}" for key, value in table.items() if not isinstance(value, dict)]
+    # as they are, except for DEL, which JSON leaves and TOML forbids; surrogate escapes TOML does not know
+    lines += [f"{key} = {json.dumps(value, ensure_ascii=False)}".replace("\x7f", "\\u007f")
+              for key, value in table.items() if not isinstance(value, dict)]
     for key, value in table.items():
         if isinstance(value, dict):
             lines.append(_toml_table(value, f"{name}.{key}" if name else key).rstrip("\n"))

@@ -1,0 +1,78 @@
+"""The run directory: identity, lock, metrics."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from frami_edge.errors import FramiError
+from frami_edge.runs import RunDirectory
+
+IDENTITY = {"teacher": "teacher.pt", "teacher_sha256": "abc", "student": "wrn16", "seed": 0}
+
+
+def started(path: Path) -> RunDirectory:
+    run = RunDirectory(path / "student.run")
+    run.start(IDENTITY, "a = 1\n")
+    return run
+
+
+@pytest.mark.parametrize("change,message", [
+    ({"seed": 1}, "seed = 0, not 1"), ({"student": "res18"}, "student"), ({"teacher_sha256": "x"}, "teacher_sha256"),
+])
+def test_resuming_something_else_is_refused(tmp_path: Path, change: dict[str, object], message: str) -> None:
+    run = started(tmp_path)
+    run.check_same(IDENTITY, "a = 1\n")
+    with pytest.raises(FramiError, match=message):
+        run.check_same(IDENTITY | change, "a = 1\n")
+    with pytest.raises(FramiError, match="another recipe"):
+        run.check_same(IDENTITY, "a = 2\n")
+
+
+def test_checkpoints_come_back(tmp_path: Path) -> None:
+    run = started(tmp_path)
+    assert run.load() is None
+    run.save({"batches": 3, "random": torch.get_rng_state()})
+    state = run.load()
+    assert state is not None and state["batches"] == 3 and torch.equal(state["random"], torch.get_rng_state())
+    run.checkpoint.write_bytes(run.checkpoint.read_bytes()[:100])
+    with pytest.raises(FramiError, match="damaged"):
+        run.load()
+
+
+def test_metrics_are_one_json_object_a_line(tmp_path: Path) -> None:
+    run = started(tmp_path)
+    run.log({"batch": 1})
+    run.log({"batch": 2})
+    lines = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["batch"] for line in lines] == [1, 2] and all("time" in line for line in lines)
+
+
+def test_clearing_removes_samples_and_keeps_what_is_not_ours(tmp_path: Path) -> None:
+    run = started(tmp_path)
+    run.bank.mkdir()
+    (run.bank / "batch-00000.pt").write_text("")
+    (run.path / "notes.txt").write_text("")
+    run.clear()
+    assert not run.exists() and not list(run.bank.iterdir()) and (run.path / "notes.txt").exists()
+
+
+def test_a_second_process_is_kept_out(tmp_path: Path) -> None:
+    run = started(tmp_path)
+    with run.locked():
+        with pytest.raises(FramiError, match=str(os.getpid())), RunDirectory(run.path).locked():
+            pass
+    assert not (run.path / "lock").exists()
+
+
+def test_the_lock_of_a_dead_process_does_not_count(tmp_path: Path) -> None:
+    run = started(tmp_path)
+    died = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True,
+                          check=True)
+    (run.path / "lock").write_text(died.stdout.strip())
+    with run.locked():
+        assert (run.path / "lock").read_text() == str(os.getpid())
