@@ -63,9 +63,8 @@ def test_clearing_removes_samples_and_keeps_what_is_not_ours(tmp_path: Path) -> 
 
 def test_a_second_process_is_kept_out(tmp_path: Path) -> None:
     run = started(tmp_path)
-    with run.locked():
-        with pytest.raises(FramiError, match=str(os.getpid())), RunDirectory(run.path).locked():
-            pass
+    with run.locked(), pytest.raises(FramiError, match=str(os.getpid())), RunDirectory(run.path).locked():
+        pass
     assert not (run.path / "lock").exists()
 
 
