@@ -113,11 +113,10 @@ def _with_progress(work: Any) -> Any:
     inversion, distillation = work.recipe.inversion, work.recipe.distillation
     with console.progress() as bars:
         tasks: dict[str, TaskID] = {
-            "synthesis": bars.add_task("synthesize, distil", total=inversion.batches, completed=work.batches,
-                                       losses=""),
+            "synthesis": bars.add_task("samples", total=inversion.batches, completed=work.batches, losses=""),
         }
         if distillation.finish.steps:
-            tasks["finish"] = bars.add_task("fresh student", total=distillation.finish.steps,
+            tasks["finish"] = bars.add_task("student", total=distillation.finish.steps,
                                             completed=work.finish_steps, losses="", start=False)
 
         def report(progress: "Progress") -> None:

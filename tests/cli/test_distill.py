@@ -1,0 +1,97 @@
+"""`frami-edge distill` as a user types it, on the teacher that ships with the package."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from importlib import resources
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from frami_edge import checkpoints
+from frami_edge.cli.main import app
+
+run = CliRunner().invoke
+SMALL = [part for value in (
+    "inversion.batches=3", "inversion.warmup_batches=1", "inversion.batch_size=8", "inversion.steps=2",
+    "inversion.first_steps=2", "inversion.ngf=4", "distillation.batch_size=8", "distillation.alternate.steps=2",
+    "distillation.finish.steps=3") for part in ("--set", value)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a teacher and nothing else, where the commands are typed."""
+    (tmp_path / "teacher.pt").write_bytes(resources.files("frami_edge.demo").joinpath("teacher.pt").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_writes_a_student_and_says_how_far_to_trust_it(folder: Path) -> None:
+    done = run(app, ["distill", "teacher.pt", "--seed", "3", *SMALL])
+    assert done.exit_code == 0, done.output
+    student = checkpoints.load(folder / "student.pt")
+    assert student.network.name == "wrn16" and student.card.classes == 10
+    assert student.provenance["seed"] == 3 and student.provenance["samples"] == 24
+    assert student.provenance["recipe"]["inversion"]["steps"] == 2
+    assert str(folder) not in json.dumps(student.provenance)  # where files lie is nobody's business
+    assert "agreement with the teacher" in done.stdout and "fresh samples" in done.stdout
+    assert "recipe quick" in done.stderr and "recipe quick" not in done.stdout
+    entries = {path.name for path in (folder / "student.run").iterdir()}
+    assert entries == {"recipe.toml", "run.json", "metrics.jsonl", "checkpoint.pt", "bank"}
+    assert "verdict" in (folder / "student.run" / "metrics.jsonl").read_text().splitlines()[-1]
+
+
+def test_nothing_is_overwritten(folder: Path) -> None:
+    (folder / "student.pt").write_text("precious")
+    done = run(app, ["distill", "teacher.pt", *SMALL])
+    assert done.exit_code == 2 and "exists already" in done.stderr and "--force" in done.stderr
+    assert (folder / "student.pt").read_text() == "precious" and not (folder / "student.run").exists()
+    (folder / "student.pt").unlink()
+    assert run(app, ["distill", "teacher.pt", *SMALL]).exit_code == 0
+    (folder / "student.pt").unlink()
+    done = run(app, ["distill", "teacher.pt", *SMALL])
+    assert done.exit_code == 2 and "holds a run already" in done.stderr
+    assert run(app, ["distill", "teacher.pt", "--force", *SMALL]).exit_code == 0
+
+
+@pytest.mark.parametrize("arguments,message", [
+    (["distill", "missing.pt"], "missing.pt"),
+    (["distill", "teacher.pt", "--student", "wrn-16"], "Did you mean 'wrn16'"),
+    (["distill", "teacher.pt", "--recipe", "papper"], "Did you mean 'paper'"),
+    (["distill", "teacher.pt", "--set", "inversion.tua=1"], "Did you mean 'tau'"),
+    (["distill", "teacher.pt", "--precision", "fp8"], "Unknown precision"),
+])
+def test_mistakes_are_told_before_anything_is_written(folder: Path, arguments: list[str], message: str) -> None:
+    done = run(app, arguments)
+    assert done.exit_code in (2, 3) and message in done.stderr and "Traceback" not in done.output
+    assert [path.name for path in folder.iterdir()] == ["teacher.pt"]
+
+
+def test_ctrl_c_keeps_everything_and_resume_goes_on(folder: Path) -> None:
+    """A real process, a real SIGINT after the first batches, then --resume."""
+    command = [sys.executable, "-m", "frami_edge", "distill", "teacher.pt", *SMALL,
+               "--set", "distillation.finish.steps=300"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    metrics = folder / "student.run" / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not (metrics.exists() and "finish_step" in metrics.read_text()):
+        assert process.poll() is None, process.stderr.read() if process.stderr else ""
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130 and "--resume" in stderr and "Traceback" not in stderr
+    assert not (folder / "student.pt").exists() and not (folder / "student.run" / "lock").exists()
+    kept = len(metrics.read_text().splitlines())
+    done = run(app, ["distill", "teacher.pt", "--resume", *SMALL])
+    assert done.exit_code == 2 and "another recipe" in done.stderr
+    recipe = folder / "student.run" / "recipe.toml"
+    short = recipe.read_text()
+    assert "steps = 300" in short
+    done = run(app, ["distill", "teacher.pt", "--resume", "--recipe", str(recipe)])
+    assert done.exit_code == 0, done.output
+    lines = metrics.read_text().splitlines()
+    assert len(lines) > kept and json.loads(lines[-2])["finish_step"] == 300
+    assert [json.loads(line)["batch"] for line in lines[:3]] == [1, 2, 3]  # none was made twice
