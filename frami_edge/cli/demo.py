@@ -1,0 +1,93 @@
+"""``frami-edge demo``: distill, export and bench, one after another, on the teacher that ships with the package."""
+
+import json
+import time
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from frami_edge.cli import console, options
+
+if TYPE_CHECKING:
+    from frami_edge.teacher.opening import OpenedTeacher
+
+STUDENT = "wrn16"
+# what makes `quick` quick enough for two cores that multiply float32 alone
+OVERRIDES = [
+    "inversion.batches=10", "inversion.warmup_batches=6", "inversion.first_steps=40", "distillation.finish.steps=300",
+]
+
+RUNS = 200  # warm calls of the benchmark
+
+
+def register(app: typer.Typer) -> None:
+    app.command(name="demo")(demo)
+
+
+def demo(
+    folder: Annotated[Path, typer.Option("--dir", help="Where everything goes.")] = Path("frami-edge-demo"),
+    force: options.Force = False,
+) -> None:
+    """Distil, export and measure a student of a small teacher of spoken digits, in a few minutes.
+
+    Each command is shown as it could be typed. An interrupted demo goes on where it was.
+    """
+    from frami_edge.files import refuse_overwrite
+    from frami_edge.teacher.opening import open_teacher
+
+    started = time.monotonic()
+    teacher, student = folder / "teacher.pt", folder / "student.pt"
+    refuse_overwrite(student, force)
+    unpack_teacher(teacher)
+    _distill(open_teacher(teacher), teacher, student, force)
+    model = _export(student)
+    report = _bench(model)
+    console.out.print(f"\nDone in {(time.monotonic() - started) / 60:.1f} minutes.\n"
+                      f"student  {student}\nONNX     {model}\nreport   {report}", highlight=False, soft_wrap=True)
+
+
+def unpack_teacher(path: Path) -> None:
+    """Write the packaged teacher to ``path``."""
+    from frami_edge.files import write_atomically
+
+    packaged = resources.files("frami_edge.demo").joinpath("teacher.pt").read_bytes()
+    write_atomically(path, lambda aside: aside.write_bytes(packaged))
+
+
+def _distill(opened: "OpenedTeacher", teacher: Path, student: Path, force: bool) -> None:
+    from frami_edge.cli.distill import run_distill
+
+    _show(f"distill {teacher} --student {STUDENT} --out {student} {' '.join(f'--set {each}' for each in OVERRIDES)}")
+    begun = student.with_suffix(".run").is_dir() and not force
+    run_distill(opened, teacher, STUDENT, student, overrides=OVERRIDES, resume=begun, force=force)
+
+
+def _export(student: Path) -> Path:
+    from frami_edge.cli.export import export
+
+    _show(f"export {student} --onnx")
+    model = student.with_suffix(".onnx")
+    export(student, out=model, opset=None, force=True)
+    return model
+
+
+def _bench(model: Path) -> Path:
+    """Measure ``model``; the report is printed and also written, as JSON."""
+    from frami_edge.files import write_atomically
+    from frami_edge.runtime import bench
+    from frami_edge.runtime.report import bench_text
+
+    _show(f"bench {model}")
+    report = bench.run([model], bench.Settings(runs=RUNS), lambda line: typer.echo(line, err=True))
+    path = model.with_suffix(".bench.json")
+    write_atomically(path, lambda aside: aside.write_text(json.dumps(report, indent=2), encoding="utf-8"))
+    typer.echo(bench_text(report))
+    if code := bench.exit_code(report):
+        raise typer.Exit(code)
+    return path
+
+
+def _show(line: str) -> None:
+    console.out.print(f"\n[bold]$ frami-edge {line}[/]", highlight=False, soft_wrap=True)
