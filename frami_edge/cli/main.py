@@ -1,7 +1,7 @@
 """The ``frami-edge`` command: registers the commands, and turns problems into one clear line and an exit code."""
 
+import os
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Annotated, Any
 
 import typer
@@ -49,8 +49,7 @@ def tell(error: FramiError) -> int:
 app = typer.Typer(name="frami-edge", cls=Commands, no_args_is_help=True, add_completion=False,
                   pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]})
 for _name in COMMANDS:
-    if find_spec(f"frami_edge.cli.{_name}"):
-        import_module(f"frami_edge.cli.{_name}").register(app)
+    import_module(f"frami_edge.cli.{_name}").register(app)
 
 
 def _show_version(wanted: bool) -> None:
@@ -72,4 +71,7 @@ def _root(
 
 def main() -> None:
     """Entry point of the console script."""
+    # torch's threads wait for one another by spinning, which makes everything several times slower as soon as another
+    # program wants one of the cores
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     app()
