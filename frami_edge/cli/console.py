@@ -1,25 +1,32 @@
 """Where commands print: results to stdout, progress and problems to stderr."""
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.table import Column
+from rich.text import Text
 
 out = Console()
 err = Console(stderr=True)
 
 
-def progress() -> Progress:
-    """Progress bars on stderr with time spent and time left.
+class LossesColumn(ProgressColumn):
+    """The task's ``losses``, cut where the line ends; the other columns are never squeezed for them."""
 
-    Tasks may carry ``losses="..."``, shown at the end of the line. On anything but a terminal only the last state of
-    the bars is written.
+    def render(self, task: Task) -> Text:
+        return Text(task.fields.get("losses", ""), no_wrap=True, overflow="ellipsis")
+
+
+def progress() -> Progress:
+    """Progress bars on stderr with the time left; tasks may carry ``losses="..."``.
+
+    On anything but a terminal only the last state of the bars is written.
     """
+    whole = [Column(no_wrap=True) for _ in range(4)]
     return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[losses]}"),
+        TextColumn("{task.description}", table_column=whole[0]),
+        BarColumn(bar_width=12, table_column=whole[1]),
+        MofNCompleteColumn(table_column=whole[2]),
+        TimeRemainingColumn(elapsed_when_finished=True, table_column=whole[3]),
+        LossesColumn(),
         console=err,
     )
