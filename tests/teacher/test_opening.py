@@ -1,6 +1,7 @@
 """A teacher is opened from what a vendor ships, and its code runs only when the user says so."""
 
 import hashlib
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 from torch import nn
 
 from frami_edge import checkpoints, networks
-from frami_edge.card import TeacherCard
+from frami_edge.card import Clip, MelSpec, TeacherCard
 from frami_edge.errors import FramiError
 from frami_edge.teacher.opening import open_teacher
 
@@ -128,6 +129,15 @@ def test_a_whole_network_is_taken_with_trust(tmp_path: Path) -> None:
         open_teacher(tmp_path / "teacher.pt")
     x = torch.randn(2, 40, 60)
     torch.testing.assert_close(open_teacher(tmp_path / "teacher.pt", trust=True).teacher(x), network(x))
+
+
+def test_the_documented_card_shows_the_defaults() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "teachers.md").read_text(encoding="utf-8")
+    documented = TeacherCard.parse(tomllib.loads(page.split("```toml")[1].split("```")[0]), "docs/teachers.md")
+    assert documented == CARD
+    assert documented.model_fields_set == TeacherCard.model_fields.keys()
+    assert documented.frontend.model_fields_set == MelSpec.model_fields.keys()
+    assert documented.clip.model_fields_set == Clip.model_fields.keys()
 
 
 @pytest.mark.parametrize("name,labels", [("digits", 10), ("esc10", 10)])

@@ -1,0 +1,101 @@
+"""The frame of the command line: what users see when something is wrong, and what a start costs."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from frami_edge import __version__
+from frami_edge.cli import main
+from frami_edge.cli.demo import unpack_teacher
+from frami_edge.errors import EXIT_CHECK_FAILED, FramiError
+
+runner = CliRunner()
+
+
+@pytest.fixture
+def raising() -> typer.Typer:
+    """The frame with commands that raise."""
+    app = typer.Typer(cls=main.Commands)
+
+    @app.command()
+    def check() -> None:
+        raise FramiError("logits [a, b] differ by 0.1", "Export again.", exit_code=EXIT_CHECK_FAILED)
+
+    @app.command()
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    @app.command()
+    def bug() -> None:
+        raise ZeroDivisionError
+
+    return app
+
+
+def test_a_problem_is_one_line_a_hint_and_an_exit_code(raising: typer.Typer) -> None:
+    result = runner.invoke(raising, ["check"])
+    assert result.exit_code == EXIT_CHECK_FAILED and result.stdout == ""
+    assert result.stderr == "error: logits [a, b] differ by 0.1\nExport again.\n"
+
+
+def test_an_interruption_leaves_with_130(raising: typer.Typer) -> None:
+    result = runner.invoke(raising, ["stop"])
+    assert result.exit_code == 130 and "Interrupted" in result.stderr
+
+
+def test_a_bug_is_not_hidden(raising: typer.Typer) -> None:
+    assert isinstance(runner.invoke(raising, ["bug"]).exception, ZeroDivisionError)
+
+
+def test_every_command_explains_itself() -> None:
+    listed = runner.invoke(main.app, ["--help"])
+    assert listed.exit_code == 0
+    for command in main.COMMANDS:
+        helped = runner.invoke(main.app, [command, "--help"])
+        assert helped.exit_code == 0 and command in listed.stdout and "Usage" in helped.stdout
+
+
+def test_version() -> None:
+    assert runner.invoke(main.app, ["--version"]).stdout == f"frami-edge {__version__}\n"
+
+
+@pytest.mark.parametrize("line,nearest", [(["exprot"], "export"), (["bench", "--thread", "1"], "--threads")])
+def test_a_mistyped_word_is_a_usage_error_that_names_the_nearest(line: list[str], nearest: str) -> None:
+    result = runner.invoke(main.app, line)
+    assert result.exit_code == 2 and nearest in result.stderr
+
+
+@pytest.mark.parametrize("line,code,message", [
+    (["distill", "absent.pt"], 3, "There is no file absent.pt"),
+    (["distill", "empty.pt"], 3, "empty.pt is empty"),
+    (["distill", "teacher.pt", "--student", "wrn61"], 2, "Did you mean 'wrn16'?"),
+    (["distill", "teacher.pt", "--recipe", "quik"], 2, "Did you mean 'quick'?"),
+    (["export"], 3, "There is no file student.pt"),
+    (["bench"], 3, "student.onnx"),
+    (["train", ".", "--network", "res81"], 2, "Did you mean 'res18'?"),
+])
+def test_bad_input_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: list[str], code: int,
+                           message: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty.pt").touch()
+    unpack_teacher(tmp_path / "teacher.pt")
+    result = runner.invoke(main.app, line)
+    assert result.exit_code == code and message in result.stderr and result.stdout == ""
+    assert {path.name for path in tmp_path.iterdir()} == {"empty.pt", "teacher.pt"}
+
+
+def test_a_start_loads_nothing_heavy() -> None:
+    code = ("import sys, json; import frami_edge.cli.main; "
+            "print(json.dumps([name for name in ('torch', 'onnx', 'onnxruntime', 'numpy') if name in sys.modules]))")
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert json.loads(printed) == []
+
+
+def test_the_module_runs_too() -> None:
+    ran = subprocess.run([sys.executable, "-m", "frami_edge", "--version"], capture_output=True, text=True)
+    assert ran.returncode == 0 and ran.stdout == f"frami-edge {__version__}\n"
