@@ -1,8 +1,13 @@
-"""The networks that `frami-edge networks` lists."""
+"""The networks that `frami-edge networks` lists. A new one is a new file here with a function under @register."""
 
-from frami_edge.networks import resnet, wrn
+import importlib
+import pkgutil
+
 from frami_edge.networks.base import Hidden, Network
 from frami_edge.networks.cost import macs, parameters
 from frami_edge.networks.registry import build, describe, names, register
 
-__all__ = ["Hidden", "Network", "build", "describe", "macs", "names", "parameters", "register", "resnet", "wrn"]
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")
+
+__all__ = ["Hidden", "Network", "build", "describe", "macs", "names", "parameters", "register"]
