@@ -43,7 +43,10 @@ class _ChannelStatistics(torch.autograd.Function):
 
 
 def _mean_and_variance(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Per-channel mean and biased variance in float32 from the fused operator, also for bf16 input."""
+    """Per-channel mean and biased variance in float32, also for bf16 input; on the CPU from the fused operator."""
+    if x.device.type != "cpu":
+        variance, mean = torch.var_mean(x.float(), dim=[axis for axis in range(x.dim()) if axis != 1], correction=0)
+        return mean, variance
     channels = x.shape[1]
     keep = torch.zeros(channels, device=x.device), torch.ones(channels, device=x.device)
     epsilon = 1e-12
@@ -130,5 +133,5 @@ class History:
     def state_dict(self) -> dict[str, tuple[Tensor, Tensor]]:
         return {name: (value.mean, value.variance) for name, value in self.kept.items()}
 
-    def load_state_dict(self, state: dict[str, tuple[Tensor, Tensor]]) -> None:
-        self.kept = {name: Statistics(*value) for name, value in state.items()}
+    def load_state_dict(self, state: dict[str, tuple[Tensor, Tensor]], device: torch.device | str = "cpu") -> None:
+        self.kept = {name: Statistics(*(part.to(device) for part in value)) for name, value in state.items()}

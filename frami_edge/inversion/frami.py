@@ -117,7 +117,7 @@ class FramiSynthesizer:
         self.optimizer.load_state_dict(state["generator_optimizer"])
         self.head.load_state_dict(state["head"])
         self.head_optimizer.load_state_dict(state["head_optimizer"])
-        self.history.load_state_dict(state["history"])
+        self.history.load_state_dict(state["history"], self.compute.device)
         self.batches_made = state["batches_made"]
 
     def _new_generator(self) -> None:
