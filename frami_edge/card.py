@@ -8,24 +8,15 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from frami_edge.errors import FramiError, nearest
+from frami_edge.errors import FramiError
+from frami_edge.tables import Float, PositiveInt, Table, explain, to_toml
 
 CARD_NAME = "teacher.toml"
 
 
-class _Table(BaseModel):
-    """Strict and frozen; an unknown key is an error. Integers are taken where TOML users mean floats."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-Float = Annotated[float, Field(strict=False, allow_inf_nan=False)]
-PositiveInt = Annotated[int, Field(gt=0)]
-
-
-class Normalisation(_Table):
+class Normalisation(Table):
     """Applied to the log-Mel: (x - mean) / std."""
 
     kind: Literal["none", "global"] = "none"
@@ -33,7 +24,7 @@ class Normalisation(_Table):
     std: Annotated[float, Field(strict=False, gt=0, allow_inf_nan=False)] = 1.0
 
 
-class MelSpec(_Table):
+class MelSpec(Table):
     """The Mel dialect. Lengths in samples, frequencies in hertz."""
 
     kind: Literal["log-mel"] = "log-mel"
@@ -81,7 +72,7 @@ class MelSpec(_Table):
         return self.log_scale * math.log((self.win_length / 4) ** self.power + self.log_offset)
 
 
-class Clip(_Table):
+class Clip(Table):
     """How clips were brought to length and level for training; the same is done to what the student hears."""
 
     sample_rate: PositiveInt = 16000  # Hz
@@ -94,7 +85,7 @@ class Clip(_Table):
         return round(self.seconds * self.sample_rate)
 
 
-class TeacherCard(_Table):
+class TeacherCard(Table):
     """Everything about a classifier but its weights."""
 
     format: Literal[1] = 1
@@ -132,7 +123,7 @@ class TeacherCard(_Table):
         try:
             return cls.model_validate(table)
         except ValidationError as error:
-            raise FramiError(f"{where} is not a valid teacher card: {_explain(error)}") from error
+            raise FramiError(f"{where} is not a valid teacher card: {explain(error, TeacherCard)}") from error
 
     @classmethod
     def read(cls, path: Path) -> "TeacherCard":
@@ -148,28 +139,4 @@ class TeacherCard(_Table):
 
     def to_toml(self) -> str:
         """The card as TOML; :meth:`read` gives the same card again."""
-        return _toml_table(self.model_dump(mode="json"))
-
-
-def _toml_table(table: dict[str, Any], name: str = "") -> str:
-    import json  # TOML strings, numbers, booleans and lists of these are written as JSON writes them
-
-    lines = [f"\n[{name}]"] if name else []
-    # as they are, except for DEL, which JSON leaves and TOML forbids; surrogate escapes TOML does not know
-    lines += [f"{key} = {json.dumps(value, ensure_ascii=False)}".replace("\x7f", "\\u007f")
-              for key, value in table.items() if not isinstance(value, dict)]
-    for key, value in table.items():
-        if isinstance(value, dict):
-            lines.append(_toml_table(value, f"{name}.{key}" if name else key).rstrip("\n"))
-    return "\n".join(lines) + "\n"
-
-
-def _explain(error: ValidationError, model: Any = TeacherCard) -> str:
-    """The first problem of a pydantic report in one sentence, unknown keys with the nearest known one."""
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        for part in first["loc"][:-1]:
-            model = model.model_fields[part].annotation
-        return f"unknown key '{where}'. {nearest(str(first['loc'][-1]), list(model.model_fields))}"
-    return f"{where}: {first['msg']}" if where else first["msg"]
+        return to_toml(self.model_dump(mode="json"))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from frami_edge.errors import EXIT_USAGE, FramiError
 
@@ -31,9 +31,6 @@ class Compute:
         if self.channels_last:
             module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return module
-
-    def put(self, tensor: Tensor) -> Tensor:
-        return tensor.to(self.device)
 
     def summary(self) -> str:
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "CPU"

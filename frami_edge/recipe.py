@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from frami_edge.card import Float, PositiveInt, _explain, _Table, _toml_table
 from frami_edge.errors import EXIT_USAGE, FramiError, nearest
+from frami_edge.tables import PositiveInt, Table, explain, to_toml
 
 NotNegative = Annotated[float, Field(strict=False, ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(strict=False, gt=0, allow_inf_nan=False)]
@@ -19,7 +19,7 @@ Fraction = Annotated[float, Field(strict=False, ge=0, lt=1)]
 Count = Annotated[int, Field(ge=0)]
 
 
-class Inversion(_Table):
+class Inversion(Table):
     """How samples are synthesized (Eqs. 1-5, Algorithm 1)."""
 
     method: Literal["frami"]
@@ -50,7 +50,7 @@ class Inversion(_Table):
     bank_samples: PositiveInt  # oldest samples leave
 
 
-class Phase(_Table):
+class Phase(Table):
     """One phase of knowledge distillation (Eqs. 6-11)."""
 
     steps: Count
@@ -61,7 +61,7 @@ class Phase(_Table):
     mix: Fraction  # share of the batches in which samples are mixed in pairs
 
 
-class Distillation(_Table):
+class Distillation(Table):
     """How the student learns: a phase per synthesized batch, then a fresh student over the whole bank."""
 
     batch_size: Annotated[int, Field(ge=2)]
@@ -73,14 +73,14 @@ class Distillation(_Table):
     finish: Phase  # steps in all; 0 keeps the student of the alternation
 
 
-class Recipe(_Table):
+class Recipe(Table):
     """A whole distillation."""
 
     inversion: Inversion
     distillation: Distillation
 
     def to_toml(self) -> str:
-        return _toml_table(self.model_dump(mode="json"))
+        return to_toml(self.model_dump(mode="json"))
 
 
 def names() -> list[str]:
@@ -117,7 +117,7 @@ def parse(table: dict[str, Any], where: str) -> Recipe:
     try:
         return Recipe.model_validate(table)
     except ValidationError as error:
-        raise FramiError(f"{where}: {_explain(error, Recipe)}", exit_code=EXIT_USAGE) from error
+        raise FramiError(f"{where}: {explain(error, Recipe)}", exit_code=EXIT_USAGE) from error
 
 
 def _override(table: dict[str, Any], text: str) -> None:
@@ -136,5 +136,3 @@ def _override(table: dict[str, Any], text: str) -> None:
     except tomllib.TOMLDecodeError:
         table[last] = value.strip()  # a bare word is a string
 
-
-__all__ = ["Distillation", "Float", "Inversion", "Phase", "Recipe", "load", "names", "parse"]

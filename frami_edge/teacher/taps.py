@@ -32,6 +32,9 @@ class Teacher(nn.Module):
 
     def __init__(self, net: nn.Module, card: TeacherCard) -> None:
         super().__init__()
+        if card.layout == "waveform":
+            raise FramiError("Teachers that take waveforms are not supported yet.",
+                             "If the network behind its front-end can be had, describe that: layout = \"B1FT\".")
         self.net, self.card = net.eval().requires_grad_(False), card
         self.eval()
         self.taps = find_taps(self)

@@ -100,6 +100,7 @@ def test_hooks_do_not_outlive_a_pass() -> None:
 @pytest.mark.parametrize("card,message", [
     (CARD.model_copy(update={"labels": ("a", "b")}), "2 labels"),
     (CARD.model_copy(update={"layout": "BTF"}), "does not take BTF"),
+    (CARD.model_copy(update={"layout": "waveform"}), "take waveforms"),
 ])
 def test_a_wrong_card_is_told(card: TeacherCard, message: str) -> None:
     with pytest.raises(FramiError, match=message):
