@@ -16,14 +16,13 @@ if TYPE_CHECKING:
     from frami_edge.teacher.opening import OpenedTeacher
 
 EXAMPLES = """
-Makes a student that imitates TEACHER, without a single recording.
+Make a student that imitates TEACHER, without a single recording.
 
 \b
   frami-edge distill teacher.pt --student wrn16
-  frami-edge distill vendor/teacher.pt --trust                 # run the model.py that its card names
-  frami-edge distill vendor/teacher.pt --arch model.py:build   # the same, said outright
-  frami-edge distill teacher.pt --set inversion.batches=48     # more samples
-  frami-edge distill teacher.pt --resume                       # go on after Ctrl-C
+  frami-edge distill vendor/teacher.pt --trust      # run the card's model.py
+  frami-edge distill teacher.pt --set inversion.batches=48   # more samples
+  frami-edge distill teacher.pt --resume            # go on after Ctrl-C
 
 Writes student.pt, and beside it student.run/ with the resolved recipe, metrics.jsonl, the synthesized samples and the
 checkpoint that --resume goes on from.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 INTERRUPTED = 130  # 128 + SIGINT
 
 HELP = """
-Trains a network on the labelled recordings in FOLDER.
+Train a network on the labelled recordings in FOLDER.
 
 \b
   frami-edge train fsdd --network wrn40 --test theo                     # a teacher: writes teacher.pt
