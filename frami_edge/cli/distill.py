@@ -10,10 +10,10 @@ from frami_edge.cli import console
 from frami_edge.errors import EXIT_USAGE, FramiError
 
 if TYPE_CHECKING:
-    from rich.progress import TaskID
-
     from frami_edge.distillation.data_free import Progress, Verdict
     from frami_edge.teacher.opening import OpenedTeacher
+
+LOGGED_STEPS = 50  # between lines where stderr is no terminal
 
 EXAMPLES = """
 Make a student that imitates TEACHER, without a single recording.
@@ -108,30 +108,27 @@ def _prepare(run: Any, identity: dict[str, Any], recipe_toml: str, resume: bool,
 
 
 def _with_progress(work: Any) -> Any:
-    """Run with a bar for each phase: the losses now, and the time left."""
-    inversion, distillation = work.recipe.inversion, work.recipe.distillation
+    """Run with a bar for each phase: the losses now, and the time left. In a log, a line now and then instead."""
+    finish = work.recipe.distillation.finish.steps
+    synthesizer, batches = work.synthesizer, work.recipe.inversion.batches
     with console.progress() as bars:
-        tasks: dict[str, TaskID] = {
-            "synthesis": bars.add_task("samples", total=inversion.batches, completed=work.batches, losses=""),
-        }
-        if distillation.finish.steps:
-            tasks["finish"] = bars.add_task("student", total=distillation.finish.steps,
-                                            completed=work.finish_steps, losses="", start=False)
+        samples = bars.add_task("samples", total=synthesizer.planned_steps(batches), losses="",
+                                completed=synthesizer.planned_steps(work.batches))
+        student = bars.add_task("student", total=finish, completed=work.finish_steps, losses="", start=False,
+                                visible=finish > 0)
 
         def report(progress: "Progress") -> None:
             losses = " ".join(f"{name} {value:.3g}" for name, value in progress.losses.items()
                               if name not in ("total", "inversion"))
-            if progress.phase == "finish":
-                if not bars.tasks[tasks["finish"]].started:
-                    bars.start_task(tasks["finish"])
-                bars.update(tasks["finish"], completed=progress.done, losses=losses)
-                return
-            # a batch counts when its distillation is done; the bar moves within it too
-            share = progress.done - 1 if progress.phase == "synthesis" else (
-                inversion.batches * progress.done / progress.total)
-            bars.update(tasks["synthesis"], completed=max(share, work.batches), losses=losses)
-            if progress.done == progress.total:
-                bars.update(tasks["synthesis"], completed=inversion.batches)
+            if progress.phase == "alternation":  # its time counts as that of the samples it follows
+                bars.update(samples, losses=losses)
+            elif progress.phase == "synthesis":
+                bars.update(samples, completed=progress.done, losses=losses)
+            else:
+                bars.start_task(student)
+                bars.update(student, completed=progress.done, losses=losses)
+            if not console.err.is_terminal and progress.done % LOGGED_STEPS == 0:
+                console.err.print(f"{progress.phase} {progress.done}/{progress.total}: {losses}", soft_wrap=True)
 
         return work.run(report)
 

@@ -25,10 +25,10 @@ FRESH_BATCHES = 2  # synthesized at the end for the verdict alone
 
 
 class Progress(NamedTuple):
-    """Told to the caller as the run goes on."""
+    """Told to the caller after each step."""
 
     phase: str  # "synthesis", "alternation" or "finish"
-    done: int
+    done: int  # steps of this phase, over the whole run
     total: int
     losses: dict[str, float]
 
@@ -104,12 +104,13 @@ class DataFreeDistillation:
         warm = self.batches < inversion.warmup_batches
         started = time.monotonic()
         student = self.alternating.student.eval().requires_grad_(False)
-        made = self.synthesizer.synthesize(None if warm else student, self.bank)
+        before, total = (self.synthesizer.planned_steps(batches) for batches in (self.batches, inversion.batches))
+        made = self.synthesizer.synthesize(None if warm else student, self.bank, lambda done, losses: report(
+            Progress("synthesis", before + done, total, losses)))
         student.requires_grad_(True)
         if not self.bank.add(self.batches, made.samples):
             raise FramiError("A synthesized batch held no finite sample.", "Try --precision float32.")
         synthesized = time.monotonic()
-        report(Progress("synthesis", self.batches + 1, inversion.batches, made.losses))
         taught: dict[str, float] = {}
         if not warm:
             taught = self._teach(self.alternating, phase.steps, NEWEST, lambda done, losses: report(

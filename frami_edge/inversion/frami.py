@@ -1,6 +1,7 @@
 """FRAMI's synthesizer: one call makes one batch of samples (the inversion phase of Algorithm 1)."""
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -57,12 +58,20 @@ class FramiSynthesizer:
         self._new_generator()
         self.batches_made = 0
 
-    def synthesize(self, student: Network | None, bank: Bank) -> Synthesized:
+    def planned_steps(self, batches: int) -> int:
+        """Steps that the first ``batches`` batches take."""
+        settings = self.settings
+        first = batches if settings.restart else min(batches, 1)
+        return first * settings.first_steps + (batches - first) * settings.steps
+
+    def synthesize(self, student: Network | None, bank: Bank,
+                   told: Callable[[int, dict[str, float]], None] = lambda step, losses: None) -> Synthesized:
         """One batch: the samples of the step with the lowest L_inv.
 
         Args:
             student: frozen and in eval mode here, to be provoked by L_adv; None leaves L_adv out (warm-up).
             bank: gives the negatives.
+            told: called after each step with the steps done and their losses.
 
         Raises:
             FramiError: no step gave finite losses.
@@ -77,13 +86,14 @@ class FramiSynthesizer:
         z_optimizer = torch.optim.Adam([noise], lr=settings.lr_z, betas=BETAS)
         lengths = views.draw_lengths(settings.batch_size, self.card.frames).to(self.compute.device)
         best: _Step | None = None
-        for _ in range(settings.first_steps if fresh else settings.steps):
+        for done in range(settings.first_steps if fresh else settings.steps):
             with self.compute.autocast():
                 log_mel = self.generator(noise)
             log_mel = self._prepared(log_mel, lengths)
             for optimizer in (self.optimizer, self.head_optimizer, z_optimizer):
                 optimizer.zero_grad(set_to_none=True)
             step = self._backward(log_mel, labels, student, bank)
+            told(done + 1, step.losses)
             if not math.isfinite(step.losses["total"]):
                 continue
             if best is None or step.losses["inversion"] < best.losses["inversion"]:

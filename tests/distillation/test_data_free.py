@@ -57,7 +57,7 @@ def test_interrupted_and_resumed_is_the_same_student(tmp_path: Path) -> None:
 
         return report
 
-    for phase, done in (("synthesis", 2), ("alternation", 8), ("finish", 102)):
+    for phase, done in (("synthesis", 4), ("alternation", 8), ("finish", 102)):
         with pytest.raises(StopHereError):
             make_run(tmp_path / "parts", settings).run(stop_at(phase, done))
     resumed = make_run(tmp_path / "parts", settings).run()
@@ -76,7 +76,9 @@ def test_run_folder_tells_the_story(tmp_path: Path) -> None:
     work = make_run(tmp_path, small())
     phases: list[str] = []
     student = work.run(lambda progress: phases.append(progress.phase))
-    assert phases == ["synthesis"] * 2 + ["alternation"] * 3 + ["synthesis"] + ["alternation"] * 3 + ["finish"] * 4
+    assert phases == (["synthesis"] * 5 + ["alternation"] * 3 + ["synthesis"] * 2 + ["alternation"] * 3
+                      + ["finish"] * 4)
+    assert work.synthesizer.planned_steps(3) == 7
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
     assert len(lines) == 4 and '"bn"' in lines[0] and '"frame_reuse"' in lines[2]
     assert len(work.bank) == 24
@@ -90,7 +92,7 @@ def test_time_independent_sounds_get_the_time_term(tmp_path: Path) -> None:
     make_run(tmp_path, small("distillation.finish.steps=0"), teacher=make_teacher(False, 1.0)).run(
         lambda progress: seen.append(progress.losses) if progress.phase == "synthesis" else None)
     assert all("finv" in losses for losses in seen)
-    assert "adversarial" not in seen[0] and "adversarial" in seen[1]  # off during warm-up
+    assert "adversarial" not in seen[2] and "adversarial" in seen[3]  # off during warm-up
     work = make_run(tmp_path / "td", small())
     assert work.synthesizer.max_chunks == 0  # time-dependent: no T_finv
 
