@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from frami_edge.training import Progress, Settings, Training
 
 INTERRUPTED = 130  # 128 + SIGINT
+LOGGED_STEPS = 100  # between lines where stderr is no terminal
 
 HELP = """
 Train a network on the labelled recordings in FOLDER.
@@ -160,8 +161,11 @@ def _run(training: "Training") -> bool:
         task = bars.add_task("training", total=training.steps, losses="")
 
         def report(progress: "Progress") -> None:
-            bars.update(task, completed=progress.step, losses=f"epoch {progress.epoch}/{progress.epochs} "
-                        f"loss {progress.loss:.3f} accuracy {progress.accuracy:.1%}")
+            state = (f"epoch {progress.epoch}/{progress.epochs} loss {progress.loss:.3f} "
+                     f"accuracy {progress.accuracy:.1%}")
+            bars.update(task, completed=progress.step, losses=state)
+            if not console.err.is_terminal and progress.step % LOGGED_STEPS == 0:
+                console.err.print(f"step {progress.step}/{progress.steps}: {state}", soft_wrap=True)
 
         try:
             training.run(report)
