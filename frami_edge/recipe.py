@@ -22,7 +22,7 @@ Count = Annotated[int, Field(ge=0)]
 class Inversion(Table):
     """How samples are synthesized (Eqs. 1-5, Algorithm 1)."""
 
-    method: Literal["frami"]
+    method: Literal["frami", "cmi", "fastdfkd", "adi", "noise"]  # what is optimised; the weights say towards what
     batches: PositiveInt  # batches synthesized in the alternation; one per epoch
     warmup_batches: Count  # the first of them come before any distillation
     batch_size: Annotated[int, Field(ge=2)]
@@ -38,8 +38,10 @@ class Inversion(Table):
     bn_momentum: Fraction
     class_weight: NotNegative  # beta
     adversarial_weight: NotNegative  # gamma
+    adversarial: Literal["kl", "js"]  # KL where both agree (FRAMI, CMI), or Jensen-Shannon (DeepInversion)
     contrast_weight: NotNegative  # InfoNCE in Eq. 3
     finv_weight: NotNegative  # mean T_finv / tau in Eq. 3; time-independent sounds only
+    tv_weight: NotNegative  # total variation (DeepInversion)
     tau: Positive  # of the contrast
     adversarial_tau: Positive
     negatives: Count  # drawn from the bank
@@ -48,6 +50,14 @@ class Inversion(Table):
     min_chunk_frames: PositiveInt
     prepare: bool  # give samples the clip preparation of the teacher's card
     bank_samples: PositiveInt  # oldest samples leave
+
+    def steps_of(self, batch: int) -> int:
+        """Steps that batch number ``batch`` takes; the first is 0."""
+        return self.first_steps if batch == 0 or self.restart else self.steps
+
+    def planned_steps(self, batches: int) -> int:
+        """Steps that the first ``batches`` batches take together."""
+        return sum(self.steps_of(batch) for batch in range(batches))
 
 
 class Phase(Table):
@@ -92,9 +102,22 @@ def names() -> list[str]:
 def load(name: str, overrides: list[str] | None = None) -> Recipe:
     """A recipe by name, or a TOML file by path, with ``table.key=value`` overrides.
 
+    A recipe may say ``extends = "quick"`` and give only what differs.
+
     Raises:
         FramiError: no such recipe, an unknown key (the nearest is named), or a value out of range.
     """
+    table = _table(name, ())
+    for override in overrides or []:
+        _override(table, override)
+    return parse(table, f"recipe {name}")
+
+
+def _table(name: str, extended_by: tuple[str, ...]) -> dict[str, Any]:
+    """The recipe's values, laid over those of the recipe that it extends."""
+    if name in extended_by:
+        raise FramiError(f"Recipes extend each other in a circle: {' -> '.join([*extended_by, name])}.",
+                         exit_code=EXIT_USAGE)
     if name.endswith(".toml") or "/" in name:
         path = Path(name)
         if not path.is_file():
@@ -108,9 +131,17 @@ def load(name: str, overrides: list[str] | None = None) -> Recipe:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise FramiError(f"Recipe {name} is not valid TOML: {error}", exit_code=EXIT_USAGE) from error
-    for override in overrides or []:
-        _override(table, override)
-    return parse(table, f"recipe {name}")
+    base = table.pop("extends", None)
+    return table if base is None else _merged(_table(str(base), (*extended_by, name)), table)
+
+
+def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """``base`` with the values of ``over``, table by table."""
+    merged = dict(base)
+    for key, value in over.items():
+        below = merged.get(key)
+        merged[key] = _merged(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return merged
 
 
 def parse(table: dict[str, Any], where: str) -> Recipe:

@@ -48,3 +48,16 @@ def test_unknown_recipe_names_the_nearest() -> None:
         recipe.load("quik")
     with pytest.raises(FramiError, match="no recipe file"):
         recipe.load("missing.toml")
+
+
+def test_a_recipe_extends_another(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text('extends = "quick"\n[inversion]\ntau = 0.5\n')
+    mine, quick = recipe.load(str(tmp_path / "mine.toml")), recipe.load("quick")
+    assert mine.inversion.tau == 0.5
+    assert mine == quick.model_copy(update={"inversion": quick.inversion.model_copy(update={"tau": 0.5})})
+    (tmp_path / "circle.toml").write_text(f'extends = "{tmp_path / "circle.toml"}"\n')
+    with pytest.raises(FramiError, match="circle"):
+        recipe.load(str(tmp_path / "circle.toml"))
+    (tmp_path / "lost.toml").write_text('extends = "quikc"\n')
+    with pytest.raises(FramiError, match="no recipe 'quikc'"):
+        recipe.load(str(tmp_path / "lost.toml"))

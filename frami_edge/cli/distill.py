@@ -22,6 +22,7 @@ Make a student that imitates TEACHER, without a single recording.
   frami-edge distill teacher.pt --student wrn16
   frami-edge distill vendor/teacher.pt --trust      # run the card's model.py
   frami-edge distill teacher.pt --set inversion.batches=48   # more samples
+  frami-edge distill teacher.pt --method cmi        # a rival, with its published numbers
   frami-edge distill teacher.pt --resume            # go on after Ctrl-C
 
 Writes student.pt, and beside it student.run/ with the resolved recipe, metrics.jsonl, the synthesized samples and the
@@ -35,7 +36,12 @@ def register(app: typer.Typer) -> None:
         teacher: Annotated[Path, typer.Argument(help="The teacher's checkpoint; its card teacher.toml beside it.")],
         student: Annotated[str, typer.Option(help="A network that `frami-edge networks` lists.")] = "wrn16",
         out: Annotated[Path, typer.Option(help="Where the student goes.")] = Path("student.pt"),
-        recipe: Annotated[str, typer.Option(help="quick, paper, or a TOML file.")] = "quick",
+        recipe: Annotated[str | None, typer.Option(help="quick (the default), paper, or a TOML file.",
+                                                   show_default=False)] = None,
+        method: Annotated[str | None, typer.Option(help="Synthesizer: frami, cmi, fastdfkd, adi or noise, with the "
+                                                        "recipe of that name unless --recipe says another.")] = None,
+        no_finv: Annotated[bool, typer.Option("--no-finv", help="Without T_finv (Eq. 2).")] = False,
+        no_reuse: Annotated[bool, typer.Option("--no-reuse", help="Without the reuse losses (Eqs. 6-9).")] = False,
         set_: Annotated[list[str] | None, typer.Option("--set", help="Override one value: table.key=value.")] = None,
         seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
         resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
@@ -48,9 +54,22 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         from frami_edge.teacher.opening import open_teacher
 
+        recipe, switches = _switched(recipe, method, no_finv, no_reuse)
         opened = open_teacher(teacher, card=card, arch=arch, trust=trust)
-        run_distill(opened, teacher, student, out, recipe=recipe, overrides=set_, seed=seed, resume=resume, force=force,
+        run_distill(opened, teacher, student, out, recipe=recipe, overrides=[*switches, *(set_ or [])], seed=seed, resume=resume, force=force,
                     device=device, precision=precision)
+
+
+def _switched(recipe: str | None, method: str | None, no_finv: bool, no_reuse: bool) -> tuple[str, list[str]]:
+    """The recipe and the overrides that the switches stand for."""
+    overrides = [f"inversion.method={method}"] if method else []
+    if no_finv:
+        overrides.append("inversion.finv_weight=0")
+    if no_reuse:
+        overrides += [f"distillation.{phase}.{reuse}_reuse=0"
+                      for phase in ("alternate", "finish") for reuse in ("frame", "utterance")]
+    own = {None: "quick", "frami": "quick"}.get(method, method)
+    return recipe or str(own), overrides
 
 
 def run_distill(opened: "OpenedTeacher", teacher_path: Path, student: str, out: Path, *, recipe: str = "quick",
@@ -110,10 +129,10 @@ def _prepare(run: Any, identity: dict[str, Any], recipe_toml: str, resume: bool,
 def _with_progress(work: Any) -> Any:
     """Run with a bar for each phase: the losses now, and the time left. In a log, a line now and then instead."""
     finish = work.recipe.distillation.finish.steps
-    synthesizer, batches = work.synthesizer, work.recipe.inversion.batches
+    inversion = work.recipe.inversion
     with console.progress() as bars:
-        samples = bars.add_task("samples", total=synthesizer.planned_steps(batches), losses="",
-                                completed=synthesizer.planned_steps(work.batches))
+        samples = bars.add_task("samples", total=inversion.planned_steps(inversion.batches), losses="",
+                                completed=inversion.planned_steps(work.batches))
         student = bars.add_task("student", total=finish, completed=work.finish_steps, losses="", start=False,
                                 visible=finish > 0)
 

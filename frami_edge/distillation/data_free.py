@@ -13,7 +13,7 @@ from frami_edge.distillation.distiller import Distiller, Lesson, Replay
 from frami_edge.errors import FramiError
 from frami_edge.inversion import views
 from frami_edge.inversion.bank import Bank
-from frami_edge.inversion.frami import FramiSynthesizer
+from frami_edge.inversion.synthesizer import make_synthesizer
 from frami_edge.networks.base import Network
 from frami_edge.recipe import Phase, Recipe
 from frami_edge.runs import RunDirectory
@@ -58,7 +58,7 @@ class DataFreeDistillation:
         torch.manual_seed(seed)
         self.recipe, self.compute, self.run_directory = recipe, compute, run
         self.teacher, self.card, self.student_name = compute.place(teacher), teacher.card, student
-        self.synthesizer = FramiSynthesizer(self.teacher, recipe.inversion, compute)
+        self.synthesizer = make_synthesizer(self.teacher, recipe.inversion, compute)
         self.bank = Bank(run.bank, teacher_sha256, recipe.inversion.bank_samples)
         settings, inversion = recipe.distillation, recipe.inversion
         taught = max(0, inversion.batches - inversion.warmup_batches)
@@ -104,7 +104,7 @@ class DataFreeDistillation:
         warm = self.batches < inversion.warmup_batches
         started = time.monotonic()
         student = self.alternating.student.eval().requires_grad_(False)
-        before, total = (self.synthesizer.planned_steps(batches) for batches in (self.batches, inversion.batches))
+        before, total = (inversion.planned_steps(batches) for batches in (self.batches, inversion.batches))
         made = self.synthesizer.synthesize(None if warm else student, self.bank, lambda done, losses: report(
             Progress("synthesis", before + done, total, losses)))
         student.requires_grad_(True)

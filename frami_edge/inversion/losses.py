@@ -1,5 +1,7 @@
 """The inversion losses (Eqs. 1-5) as pure functions of tensors. L_bn is in :mod:`frami_edge.inversion.batch_norm`."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -22,6 +24,26 @@ def adversarial_loss(teacher: Tensor, student: Tensor, tau: float) -> Tensor:
                           log_target=True).sum(1)
     agree = teacher.argmax(1) == student.argmax(1)
     return -(divergence.clamp_max(ADVERSARIAL_CLAMP) * agree).mean()
+
+
+def js_adversarial_loss(teacher: Tensor, student: Tensor, tau: float) -> Tensor:
+    """Adaptive DeepInversion's term (Yin et al. 2020, Eq. 6): minus the Jensen-Shannon divergence at temperature tau.
+
+    (batch, classes) twice -> scalar in [-ln 2, 0].
+    """
+    p, q = (teacher / tau).log_softmax(1), (student / tau).log_softmax(1)
+    middle = torch.logaddexp(p, q) - math.log(2)
+    return -0.5 * sum(F.kl_div(middle, side, reduction="batchmean", log_target=True) for side in (p, q))
+
+
+def total_variation(x: Tensor) -> Tensor:
+    """Sum of the L2 norms of the differences to the neighbour in time, in band, and along both diagonals.
+
+    DeepInversion's image prior (its TV-L2), on normalised log-Mels (batch, n_mels, frames) -> scalar.
+    """
+    neighbours = ((x[:, :, 1:], x[:, :, :-1]), (x[:, 1:], x[:, :-1]),
+                  (x[:, 1:, 1:], x[:, :-1, :-1]), (x[:, 1:, :-1], x[:, :-1, 1:]))
+    return torch.stack([(one - other).norm() for one, other in neighbours]).sum()
 
 
 def info_nce(anchors: Tensor, positives: Tensor, negatives: Tensor, tau: float) -> Tensor:

@@ -97,3 +97,16 @@ def test_ctrl_c_keeps_everything_and_resume_goes_on(folder: Path) -> None:
     lines = metrics.read_text().splitlines()
     assert len(lines) > kept and json.loads(lines[-2])["finish_step"] == 300
     assert [json.loads(line)["batch"] for line in lines[:3]] == [1, 2, 3]  # none was made twice
+
+
+def test_switches_stand_for_their_settings(folder: Path) -> None:
+    done = run(app, ["distill", "teacher.pt", "--no-finv", "--no-reuse", *SMALL])
+    assert done.exit_code == 0, done.output
+    settings = checkpoints.load(folder / "student.pt").provenance["recipe"]
+    assert settings["inversion"]["finv_weight"] == 0 and settings["inversion"]["method"] == "frami"
+    assert settings["distillation"]["alternate"]["frame_reuse"] == 0
+    done = run(app, ["distill", "teacher.pt", "--method", "fastdfkd", "--force", *SMALL])
+    assert done.exit_code == 0 and "recipe fastdfkd" in done.stderr, done.output
+    assert checkpoints.load(folder / "student.pt").provenance["recipe"]["inversion"]["method"] == "fastdfkd"
+    done = run(app, ["distill", "teacher.pt", "--method", "dafl", "--force", *SMALL])
+    assert done.exit_code == 2 and "no recipe 'dafl'" in done.stderr

@@ -12,7 +12,8 @@ from frami_edge.distillation.data_free import DataFreeDistillation, Progress, mi
 from frami_edge.distillation.distiller import Distiller, Lesson, Replay
 from frami_edge.errors import FramiError
 from frami_edge.inversion.bank import Bank
-from frami_edge.inversion.frami import FramiSynthesizer, balanced_labels
+from frami_edge.inversion.inverter import Inverter
+from frami_edge.inversion.synthesizer import Synthesizer, balanced_labels, make_synthesizer
 from frami_edge.recipe import Recipe
 from frami_edge.runs import RunDirectory
 from frami_edge.teacher.taps import Teacher
@@ -78,7 +79,7 @@ def test_run_folder_tells_the_story(tmp_path: Path) -> None:
     student = work.run(lambda progress: phases.append(progress.phase))
     assert phases == (["synthesis"] * 5 + ["alternation"] * 3 + ["synthesis"] * 2 + ["alternation"] * 3
                       + ["finish"] * 4)
-    assert work.synthesizer.planned_steps(3) == 7
+    assert work.recipe.inversion.planned_steps(3) == 7
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
     assert len(lines) == 4 and '"bn"' in lines[0] and '"frame_reuse"' in lines[2]
     assert len(work.bank) == 24
@@ -93,13 +94,13 @@ def test_time_independent_sounds_get_the_time_term(tmp_path: Path) -> None:
         lambda progress: seen.append(progress.losses) if progress.phase == "synthesis" else None)
     assert all("finv" in losses for losses in seen)
     assert "adversarial" not in seen[2] and "adversarial" in seen[3]  # off during warm-up
-    work = make_run(tmp_path / "td", small())
-    assert work.synthesizer.max_chunks == 0  # time-dependent: no T_finv
+    time_dependent = make_run(tmp_path / "td", small()).synthesizer
+    assert isinstance(time_dependent, Inverter) and time_dependent.max_chunks == 0  # no T_finv
 
 
-def synthesizer(*more: str, teacher: Teacher | None = None) -> FramiSynthesizer:
+def synthesizer(*more: str, teacher: Teacher | None = None) -> Synthesizer:
     torch.manual_seed(0)
-    return FramiSynthesizer(teacher or make_teacher(), small(*more).inversion, choose("cpu", "float32"))
+    return make_synthesizer(teacher or make_teacher(), small(*more).inversion, choose("cpu", "float32"))
 
 
 def test_inversion_lowers_its_losses(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
-"""FRAMI's synthesizer: one call makes one batch of samples (the inversion phase of Algorithm 1)."""
+"""Model inversion: batches that are optimised against the frozen teacher (the inversion phase of Algorithm 1)."""
 
 import math
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -12,21 +11,15 @@ from frami_edge.errors import FramiError
 from frami_edge.inversion import batch_norm, losses, views
 from frami_edge.inversion.bank import Bank, Samples
 from frami_edge.inversion.embedding import Head, stage_statistics
-from frami_edge.inversion.generator import Generator
+from frami_edge.inversion.sources import Source
+from frami_edge.inversion.synthesizer import Synthesized, Synthesizer, Told, balanced_labels, nobody
 from frami_edge.networks.base import Network
 from frami_edge.recipe import Inversion
 from frami_edge.teacher.taps import Teacher
 
-BETAS = (0.5, 0.999)  # of Adam for generator and noise, as in CMI
-
-
-class Synthesized(NamedTuple):
-    samples: Samples
-    losses: dict[str, float]  # of the step that was kept
-
 
 class _Step(NamedTuple):
-    """What one step made and measured. The samples are a copy: the optimizer changes the generator, not them."""
+    """What one step made and measured. The samples are a copy: the optimizer changes the source, not them."""
 
     log_mel: Tensor
     embeddings: Tensor
@@ -34,119 +27,73 @@ class _Step(NamedTuple):
     losses: dict[str, float]
 
 
-class FramiSynthesizer:
-    """Trains a generator against the frozen teacher; what is updated is g, z and the head h.
+class Inverter(Synthesizer):
+    """Optimises a source (a generator, or the log-Mels themselves) against the teacher; FRAMI and its rivals.
 
+    The recipe's weights say which losses count: FRAMI has all of them, CMI no T_finv, Fast-DFKD neither T_finv nor
+    the contrast, and DeepInversion adds the total variation. What is updated is the source and the head h.
     (Algorithm 1 also writes theta_s here, which would train the student to disagree; it is read as a misprint.)
     """
 
-    def __init__(self, teacher: Teacher, settings: Inversion, compute: Compute) -> None:
+    def __init__(self, teacher: Teacher, settings: Inversion, compute: Compute, source: Source) -> None:
+        super().__init__(teacher, settings, compute)
         if not teacher.batch_norms():
             raise FramiError("The teacher has no BatchNorm with running statistics, so L_bn (Eq. 4) is impossible.",
                              "FRAMI needs what BatchNorm remembers of the training data.")
-        self.teacher, self.settings, self.compute = teacher, settings, compute
-        self.card = teacher.card
-        spec = self.card.frontend
-        self.mean, self.std = ((spec.normalisation.mean, spec.normalisation.std)
-                               if spec.normalisation.kind == "global" else (0.0, 1.0))
+        self.source = source
         self.target = batch_norm.targets(teacher)
         self.history = batch_norm.History(settings.bn_momentum)
         self.max_chunks = 0 if self.card.time_dependent or not settings.finv_weight else min(
             settings.max_chunks, self.card.frames // settings.min_chunk_frames)
         self.head = Head(self._embedding_size()).to(compute.device)
         self.head_optimizer = torch.optim.Adam(self.head.parameters(), lr=settings.lr_head)
-        self._new_generator()
         self.batches_made = 0
 
-    def planned_steps(self, batches: int) -> int:
-        """Steps that the first ``batches`` batches take."""
-        settings = self.settings
-        first = batches if settings.restart else min(batches, 1)
-        return first * settings.first_steps + (batches - first) * settings.steps
-
-    def synthesize(self, student: Network | None, bank: Bank,
-                   told: Callable[[int, dict[str, float]], None] = lambda step, losses: None) -> Synthesized:
-        """One batch: the samples of the step with the lowest L_inv.
-
-        Args:
-            student: frozen and in eval mode here, to be provoked by L_adv; None leaves L_adv out (warm-up).
-            bank: gives the negatives.
-            told: called after each step with the steps done and their losses.
-
-        Raises:
-            FramiError: no step gave finite losses.
-        """
-        settings = self.settings
-        fresh = self.batches_made == 0 or settings.restart
-        if fresh and self.batches_made:
-            self._new_generator()
-        self.batches_made += 1
-        labels = balanced_labels(settings.batch_size, self.card.classes).to(self.compute.device)
-        noise = torch.randn(settings.batch_size, settings.nz, device=self.compute.device, requires_grad=True)
-        z_optimizer = torch.optim.Adam([noise], lr=settings.lr_z, betas=BETAS)
-        lengths = views.draw_lengths(settings.batch_size, self.card.frames).to(self.compute.device)
+    def synthesize(self, student: Network | None, bank: Bank, told: Told = nobody) -> Synthesized:
+        """One batch: the samples of the step with the lowest L_inv."""
+        labels = balanced_labels(self.settings.batch_size, self.card.classes).to(self.compute.device)
+        lengths = self.draw_lengths()
         best: _Step | None = None
-        for done in range(settings.first_steps if fresh else settings.steps):
-            with self.compute.autocast():
-                log_mel = self.generator(noise)
-            log_mel = self._prepared(log_mel, lengths)
-            for optimizer in (self.optimizer, self.head_optimizer, z_optimizer):
-                optimizer.zero_grad(set_to_none=True)
+        self.source.begin()
+        for done in range(self.settings.steps_of(self.batches_made)):
+            log_mel = self.prepared(self.source.draw(), lengths)
+            self.source.zero_grad()
+            self.head_optimizer.zero_grad(set_to_none=True)
             step = self._backward(log_mel, labels, student, bank)
             told(done + 1, step.losses)
             if not math.isfinite(step.losses["total"]):
                 continue
             if best is None or step.losses["inversion"] < best.losses["inversion"]:
                 best = step
-            for optimizer in (self.optimizer, self.head_optimizer, z_optimizer):
-                optimizer.step()
+            self.source.step()
+            self.head_optimizer.step()
+        self.batches_made += 1
         if best is None:
             raise FramiError("The inversion losses are not finite at any step.",
                              "Compare the card's front-end and normalisation with the vendor's; or try float32.")
+        self.source.end()
         self.history.update(best.statistics)
         return Synthesized(Samples(best.log_mel.cpu(), labels.cpu(), best.embeddings.cpu()), best.losses)
 
-    def normalise(self, log_mel: Tensor) -> Tensor:
-        """The card's normalisation."""
-        return (log_mel - self.mean) / self.std
-
-    @property
-    def floor(self) -> float:
-        """The normalised log-Mel of silence."""
-        return (self.card.frontend.log_floor - self.mean) / self.std
-
     def state_dict(self) -> dict[str, Any]:
         return {
-            "generator": self.generator.state_dict(), "generator_optimizer": self.optimizer.state_dict(),
-            "head": self.head.state_dict(), "head_optimizer": self.head_optimizer.state_dict(),
-            "history": self.history.state_dict(), "batches_made": self.batches_made,
+            "source": self.source.state_dict(), "head": self.head.state_dict(),
+            "head_optimizer": self.head_optimizer.state_dict(), "history": self.history.state_dict(),
+            "batches_made": self.batches_made,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.generator.load_state_dict(state["generator"])
-        self.optimizer.load_state_dict(state["generator_optimizer"])
+        self.source.load_state_dict(state["source"])
         self.head.load_state_dict(state["head"])
         self.head_optimizer.load_state_dict(state["head_optimizer"])
         self.history.load_state_dict(state["history"], self.compute.device)
         self.batches_made = state["batches_made"]
 
-    def _new_generator(self) -> None:
-        spec, settings = self.card.frontend, self.settings
-        generator = Generator(spec.n_mels, self.card.frames, spec.log_floor, spec.log_ceiling, settings.nz,
-                              settings.ngf)
-        self.generator = self.compute.place(generator).train()
-        self.optimizer = torch.optim.Adam(generator.parameters(), lr=settings.lr_generator, betas=BETAS)
-
-    def _prepared(self, log_mel: Tensor, lengths: Tensor) -> Tensor:
-        if not self.settings.prepare:
-            return log_mel
-        return views.prepare(log_mel, self.card.clip.preparation, self.card.frontend.log_floor, lengths)
-
-    def _backward(self, log_mel: Tensor, labels: Tensor, student: Network | None, bank: Bank) -> "_Step":
-        """One step's losses, with their gradients left in generator, noise and head.
+    def _backward(self, log_mel: Tensor, labels: Tensor, student: Network | None, bank: Bank) -> _Step:
+        """One step's losses, with their gradients left in source and head.
 
         Each pass through the teacher is followed by its own backward to the samples, and the sum goes through the
-        generator once: the activations of one pass are in memory at a time, not those of three.
+        source once: the activations of one pass are in memory at a time, not those of three.
         """
         settings, samples = self.settings, log_mel.detach().clone().requires_grad_()
         x = self.normalise(samples)
@@ -183,9 +130,12 @@ class FramiSynthesizer:
         if student is not None and settings.adversarial_weight:
             with self.compute.autocast():
                 student_logits = student(x)
-            terms["adversarial"] = losses.adversarial_loss(hidden.logits, student_logits.float(),
-                                                           settings.adversarial_tau)
+            provoke = losses.adversarial_loss if settings.adversarial == "kl" else losses.js_adversarial_loss
+            terms["adversarial"] = provoke(hidden.logits, student_logits.float(), settings.adversarial_tau)
             inversion = inversion + settings.adversarial_weight * terms["adversarial"]
+        if settings.tv_weight:
+            terms["tv"] = losses.total_variation(x)
+            inversion = inversion + settings.tv_weight * terms["tv"]
         kept = {name: batch_norm.Statistics(value.mean.detach(), value.variance.detach())
                 for name, value in statistics.items()}
         embeddings = stage_statistics([stage.detach() for stage in hidden.stages])
@@ -193,7 +143,7 @@ class FramiSynthesizer:
 
     def _contrast(self, x: Tensor, embeddings: Tensor, bank: Bank) -> Tensor:
         """InfoNCE of a local view of each sample against the sample, the batch and the bank (Eq. 3)."""
-        anchors = self.head(self._embed(views.local_view(x, self.card.time_dependent, self.floor)))
+        anchors = self.head(self.embed(views.local_view(x, self.card.time_dependent, self.floor)))
         kept = bank.embeddings(self.settings.negatives).to(x.device)
         negatives = self.head(kept).detach() if len(kept) else anchors.new_empty(0, anchors.shape[1])
         return losses.info_nce(anchors, self.head(embeddings).detach(), negatives, self.settings.tau)
@@ -201,23 +151,10 @@ class FramiSynthesizer:
     def _time_invariance(self, x: Tensor) -> Tensor:
         """Mean T_finv over the batch (Eq. 2); all chunks together cost one pass over x."""
         count = int(torch.randint(self.settings.min_chunks, self.max_chunks + 1, ()))
-        projected = self.head(self._embed(views.chunks(x, count)))
+        projected = self.head(self.embed(views.chunks(x, count)))
         return losses.time_invariance(projected.unflatten(0, (count, len(x)))).mean()
-
-    def _embed(self, x: Tensor) -> Tensor:
-        with self.compute.autocast():
-            stages = self.teacher.forward_hidden(x).stages
-        return stage_statistics(stages)
 
     @torch.no_grad()
     def _embedding_size(self) -> int:
         spec = self.card.frontend
-        return self._embed(torch.zeros(2, spec.n_mels, self.card.frames, device=self.compute.device)).shape[1]
-
-
-def balanced_labels(count: int, classes: int) -> Tensor:
-    """``count`` labels, each class as often as any other up to one; which ones get one more is random."""
-    rounds = -(-count // classes)
-    return torch.cat([torch.randperm(classes) for _ in range(rounds)])[:count]
-
-
+        return self.embed(torch.zeros(2, spec.n_mels, self.card.frames, device=self.compute.device)).shape[1]

@@ -1,0 +1,155 @@
+"""The rivals: each optimises what it should, keeps what it measured, and resumes where it was."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from frami_edge import networks, recipe
+from frami_edge.card import Clip, TeacherCard
+from frami_edge.compute import choose
+from frami_edge.inversion import losses
+from frami_edge.inversion.bank import Bank
+from frami_edge.inversion.inverter import Inverter
+from frami_edge.inversion.noise import noise_fields
+from frami_edge.inversion.sources import LogMelSource, MetaGeneratorSource
+from frami_edge.inversion.synthesizer import Synthesizer, make_synthesizer
+from frami_edge.teacher.taps import Teacher
+
+METHODS = ["frami", "cmi", "fastdfkd", "adi", "noise"]
+
+
+@pytest.fixture(scope="module")
+def teacher() -> Teacher:
+    torch.manual_seed(0)
+    net = networks.build("wrn16", 4)
+    with torch.no_grad():
+        for _ in range(5):
+            net.train()(torch.randn(8, 40, 50) - 9)
+    card = TeacherCard(labels=("a", "b", "c", "d"), time_dependent=False, clip=Clip(seconds=0.5, preparation="crop"))
+    return Teacher(net, card)
+
+
+def make(teacher: Teacher, method: str, *more: str) -> Synthesizer:
+    torch.manual_seed(1)
+    name = "quick" if method == "frami" else method
+    settings = recipe.load(name, ["inversion.batch_size=8", "inversion.ngf=4", "inversion.steps=3",
+                                  "inversion.first_steps=3", *more])
+    assert settings.inversion.method == method
+    return make_synthesizer(teacher, settings.inversion, choose("cpu", "float32"))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_batch_lies_in_the_range_of_the_front_end(teacher: Teacher, method: str, tmp_path: Path) -> None:
+    told: list[int] = []
+    maker = make(teacher, method)
+    made = maker.synthesize(networks.build("wrn16", 4).eval().requires_grad_(False), Bank(tmp_path, "sha", 100),
+                            lambda step, _: told.append(step))
+    log_mel, spec = made.samples.log_mel, teacher.card.frontend
+    assert log_mel.shape == (8, 40, 51) and log_mel.isfinite().all() and not log_mel.requires_grad
+    assert log_mel.min() >= spec.log_floor - 1e-4 and log_mel.max() <= spec.log_ceiling + 1e-4
+    assert log_mel.flatten(1).std(1).min() > 0.01
+    assert told == ([1] if method == "noise" else [1, 2, 3])
+    assert made.samples.embeddings.shape[0] == 8 and made.losses["bn"] > 0
+
+
+@pytest.mark.parametrize("method", ["frami", "cmi", "fastdfkd", "adi"])
+def test_inversion_lowers_the_loss_it_minimises(teacher: Teacher, method: str, tmp_path: Path) -> None:
+    bank = Bank(tmp_path, "sha", 100)
+    start, end = (make(teacher, method, f"inversion.steps={steps}", f"inversion.first_steps={steps}")
+                  .synthesize(None, bank).losses["inversion"] for steps in (1, 40))
+    assert end < 0.7 * start
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_state_carries_everything_over(teacher: Teacher, method: str, tmp_path: Path) -> None:
+    """A second batch is the same, bit for bit, whether the process lived on or not."""
+    bank = Bank(tmp_path, "sha", 100)
+    first = make(teacher, method)
+    first.synthesize(None, bank)
+    state, random = first.state_dict(), torch.get_rng_state()
+    state = torch.load(_saved(state, tmp_path / "state.pt"), weights_only=True)
+    expected = first.synthesize(None, bank).samples.log_mel
+    second = make(teacher, method)
+    second.load_state_dict(state)
+    torch.set_rng_state(random)
+    assert torch.equal(second.synthesize(None, bank).samples.log_mel, expected)
+
+
+def _saved(state: dict[str, object], path: Path) -> Path:
+    torch.save(state, path)
+    return path
+
+
+def test_the_methods_losses_are_those_of_their_papers(teacher: Teacher, tmp_path: Path) -> None:
+    student, bank = networks.build("wrn16", 4).eval().requires_grad_(False), Bank(tmp_path, "sha", 100)
+    long = teacher.card.model_copy(update={"clip": Clip(seconds=1.0, preparation="crop")})
+    terms = {method: set(make(Teacher(teacher.net, long), method).synthesize(student, bank).losses) for method in METHODS}
+    both = {"bn", "class", "adversarial", "inversion", "total"}
+    assert terms == {"frami": both | {"contrast", "finv"}, "cmi": both | {"contrast"}, "fastdfkd": both,
+                     "adi": both | {"tv"}, "noise": {"bn"}}
+
+
+def test_the_meta_generator_moves_once_a_batch_and_along_the_sum_of_gradients(teacher: Teacher, tmp_path: Path) -> None:
+    maker = make(teacher, "fastdfkd")
+    assert isinstance(maker, Inverter) and isinstance(maker.source, MetaGeneratorSource)
+    source = maker.source
+    before = [weight.detach().clone() for weight in source.generator.parameters()]
+    maker.synthesize(None, Bank(tmp_path, "sha", 100))
+    rate = source.settings.lr_generator * source.settings.steps  # Adam's first step has the size of its rate
+    for old, new, gradient in zip(before, source.generator.parameters(), source.gradients, strict=True):
+        moved = gradient.abs() > 1e-4
+        expected = -rate * gradient.sign()[moved]
+        torch.testing.assert_close((new - old)[moved], expected, rtol=1e-2, atol=1e-5)
+    clone = next(iter(source.clone.parameters()))
+    assert not torch.equal(clone, before[0])  # the clone took the steps
+
+
+def test_log_mels_come_back_from_the_limits(teacher: Teacher, tmp_path: Path) -> None:
+    maker = make(teacher, "adi", "inversion.lr_z=100.0")
+    assert isinstance(maker, Inverter) and isinstance(maker.source, LogMelSource)
+    maker.synthesize(None, Bank(tmp_path, "sha", 100))
+    source = maker.source
+    log_mel = source.centre + source.spread * source.scaled
+    assert log_mel.min() >= source.low - 1e-4 and log_mel.max() <= source.high + 1e-4
+
+
+def test_noise_knows_nothing_of_the_labels_asked_for(teacher: Teacher, tmp_path: Path) -> None:
+    made = make(teacher, "noise").synthesize(None, Bank(tmp_path, "sha", 100))
+    maker = make(teacher, "noise")
+    with torch.no_grad():
+        named = teacher(maker.normalise(made.samples.log_mel)).argmax(1)
+    assert torch.equal(made.samples.labels, named)
+
+
+def test_noise_fields_have_their_spectra() -> None:
+    torch.manual_seed(0)
+    fields = noise_fields(60, 40, 200)
+    assert fields.mean((1, 2)).abs().max() < 1e-4
+    torch.testing.assert_close(fields.var((1, 2), correction=0), torch.ones(60), rtol=1e-3, atol=1e-3)
+
+    def neighbours(x: torch.Tensor, axis: int) -> float:
+        """Mean correlation with the next frame (2) or band (1)."""
+        return float((x.narrow(axis, 1, x.shape[axis] - 1) * x.narrow(axis, 0, x.shape[axis] - 1)).mean())
+
+    white, pink, bands = fields[0::3], fields[1::3], fields[2::3]
+    assert abs(neighbours(white, 2)) < 0.02 and abs(neighbours(white, 1)) < 0.02
+    assert neighbours(pink, 2) > 0.5 and neighbours(pink, 1) > 0.5
+    assert neighbours(bands, 2) > 0.5 and abs(neighbours(bands, 1)) < 0.05
+
+
+def test_jensen_shannon_is_bounded_and_zero_where_both_agree() -> None:
+    one, other = torch.tensor([[50.0, 0.0, 0.0]]), torch.tensor([[0.0, 50.0, 0.0]])
+    assert float(losses.js_adversarial_loss(one, one, 3.0)) == pytest.approx(0.0, abs=1e-7)
+    assert float(losses.js_adversarial_loss(one, other, 1.0)) == pytest.approx(-0.6931472, abs=1e-5)
+    torch.manual_seed(0)
+    p, q = torch.randn(5, 4).softmax(1), torch.randn(5, 4).softmax(1)
+    middle = (p + q) / 2
+    expected = -0.5 * ((p * (p / middle).log()).sum(1) + (q * (q / middle).log()).sum(1)).mean()
+    torch.testing.assert_close(losses.js_adversarial_loss(p.log(), q.log(), 1.0), expected)
+
+
+def test_total_variation_of_a_ramp() -> None:
+    x = torch.arange(5.0).expand(1, 3, 5)  # rises by one a frame, equal in all bands
+    # along time 3 x 4 differences of one, along bands none, along each diagonal 2 x 4 of one
+    assert float(losses.total_variation(x)) == pytest.approx(12**0.5 + 2 * 8**0.5)
