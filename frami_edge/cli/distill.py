@@ -10,7 +10,8 @@ from frami_edge.cli import console
 from frami_edge.errors import EXIT_USAGE, FramiError
 
 if TYPE_CHECKING:
-    from frami_edge.distillation.data_free import Progress, Verdict
+    from frami_edge.distillation.data_free import Progress
+    from frami_edge.distillation.verdict import Verdict
     from frami_edge.teacher.opening import OpenedTeacher
 
 LOGGED_STEPS = 50  # between lines where stderr is no terminal
@@ -56,8 +57,8 @@ def register(app: typer.Typer) -> None:
 
         recipe, switches = _switched(recipe, method, no_finv, no_reuse)
         opened = open_teacher(teacher, card=card, arch=arch, trust=trust)
-        run_distill(opened, teacher, student, out, recipe=recipe, overrides=[*switches, *(set_ or [])], seed=seed, resume=resume, force=force,
-                    device=device, precision=precision)
+        run_distill(opened, teacher, student, out, recipe=recipe, overrides=[*switches, *(set_ or [])], seed=seed,
+                    resume=resume, force=force, device=device, precision=precision)
 
 
 def _switched(recipe: str | None, method: str | None, no_finv: bool, no_reuse: bool) -> tuple[str, list[str]]:
@@ -153,11 +154,17 @@ def _with_progress(work: Any) -> Any:
 
 
 def _print_verdict(out: Path, run: Path, verdict: "Verdict", seconds: float) -> None:
-    console.out.print(
-        f"{out} after {seconds / 60:.1f} minutes (run: {run})\n"
-        f"On {verdict.samples} fresh samples, seen by neither bank nor student: agreement with the teacher "
-        f"{verdict.agreement:.1%}, teacher's confidence {verdict.teacher_confidence:.1%}, BatchNorm gap "
-        f"{verdict.bn_gap:.3f}.\nThese are synthesized sounds: with labelled recordings, "
-        f"'frami-edge eval {out} DIR' gives the accuracy.",
-        highlight=False, soft_wrap=True,
-    )
+    lines = [
+        f"{out} after {seconds / 60:.1f} minutes (run: {run})",
+        f"On {verdict.samples} fresh samples, seen by neither bank nor student:",
+        f"  agreement with the teacher  {verdict.agreement:7.1%}",
+        f"  teacher's confidence        {verdict.teacher_confidence:7.1%}",
+        f"  BatchNorm gap               {verdict.bn_gap:7.3f}   (of noise: {verdict.noise_bn_gap:.3f})",
+        f"  diversity within a class    {verdict.diversity:7.3f}   (mean cosine distance)",
+    ]
+    if verdict.richness is not None:
+        lines.append(f"  temporal richness           {verdict.richness:7.1%}   (chunks of their sample's class; their "
+                     f"logits spread by {verdict.chunk_spread:.2f})")
+    lines.append(f"These are synthesized sounds: with labelled recordings, 'frami-edge eval {out} DIR' gives the "
+                 "accuracy.")
+    console.out.print("\n".join(lines), highlight=False, soft_wrap=True)

@@ -10,6 +10,7 @@ from torch import Tensor
 from frami_edge import networks
 from frami_edge.compute import Compute
 from frami_edge.distillation.distiller import Distiller, Lesson, Replay
+from frami_edge.distillation.verdict import Verdict, judge
 from frami_edge.errors import FramiError
 from frami_edge.inversion import views
 from frami_edge.inversion.bank import Bank
@@ -21,7 +22,6 @@ from frami_edge.teacher.taps import Teacher
 
 SECTION = 100  # steps of the finishing phase between checkpoints
 NEWEST = 0.25  # half of each batch of the alternation comes from this newest share of the bank
-FRESH_BATCHES = 2  # synthesized at the end for the verdict alone
 
 
 class Progress(NamedTuple):
@@ -31,15 +31,6 @@ class Progress(NamedTuple):
     done: int  # steps of this phase, over the whole run
     total: int
     losses: dict[str, float]
-
-
-class Verdict(NamedTuple):
-    """How the student does on samples that neither bank nor student has seen."""
-
-    samples: int
-    agreement: float  # share on which student and teacher name the same class
-    teacher_confidence: float  # mean probability that the teacher gives to the class asked for
-    bn_gap: float  # L_bn of the fresh batches
 
 
 Report = Callable[[Progress], None]
@@ -82,21 +73,8 @@ class DataFreeDistillation:
         return student.eval().cpu()
 
     def verdict(self, student: Network) -> Verdict:
-        """Judge a student on fresh samples; see :class:`Verdict`."""
-        student = self.compute.place(student).eval()
-        agreement, confidence, gap = [], [], []
-        for _ in range(FRESH_BATCHES):
-            made = self.synthesizer.synthesize(None, self.bank)
-            x = self.synthesizer.normalise(made.samples.log_mel.to(self.compute.device))
-            with torch.no_grad(), self.compute.autocast():
-                theirs, ours = self.teacher(x).float(), student(x)
-            agreement.append((theirs.argmax(1) == ours.argmax(1)).float().mean())
-            own = made.samples.labels.to(x.device).unsqueeze(1)
-            confidence.append(theirs.softmax(1).gather(1, own).mean())
-            gap.append(made.losses["bn"])
-        student.cpu()
-        return Verdict(FRESH_BATCHES * self.recipe.inversion.batch_size, float(torch.stack(agreement).mean()),
-                       float(torch.stack(confidence).mean()), sum(gap) / len(gap))
+        """Judge a student on fresh samples, without a recording."""
+        return judge(student, self.synthesizer, self.bank)
 
     def _one_batch(self, report: Report) -> None:
         """One epoch of Algorithm 1: a batch is synthesized, then the student learns from the bank."""

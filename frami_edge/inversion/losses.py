@@ -33,7 +33,8 @@ def js_adversarial_loss(teacher: Tensor, student: Tensor, tau: float) -> Tensor:
     """
     p, q = (teacher / tau).log_softmax(1), (student / tau).log_softmax(1)
     middle = torch.logaddexp(p, q) - math.log(2)
-    return -0.5 * sum(F.kl_div(middle, side, reduction="batchmean", log_target=True) for side in (p, q))
+    sides = [F.kl_div(middle, side, reduction="batchmean", log_target=True) for side in (p, q)]
+    return -torch.stack(sides).mean()
 
 
 def total_variation(x: Tensor) -> Tensor:

@@ -84,7 +84,8 @@ def _saved(state: dict[str, object], path: Path) -> Path:
 def test_the_methods_losses_are_those_of_their_papers(teacher: Teacher, tmp_path: Path) -> None:
     student, bank = networks.build("wrn16", 4).eval().requires_grad_(False), Bank(tmp_path, "sha", 100)
     long = teacher.card.model_copy(update={"clip": Clip(seconds=1.0, preparation="crop")})
-    terms = {method: set(make(Teacher(teacher.net, long), method).synthesize(student, bank).losses) for method in METHODS}
+    second = Teacher(teacher.net, long)
+    terms = {method: set(make(second, method).synthesize(student, bank).losses) for method in METHODS}
     both = {"bn", "class", "adversarial", "inversion", "total"}
     assert terms == {"frami": both | {"contrast", "finv"}, "cmi": both | {"contrast"}, "fastdfkd": both,
                      "adi": both | {"tv"}, "noise": {"bn"}}

@@ -1,0 +1,70 @@
+"""How far a student can be trusted, without a recording: judged on samples that neither bank nor student has seen."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from frami_edge.compute import Compute
+from frami_edge.inversion import batch_norm, quality, views
+from frami_edge.inversion.bank import Bank
+from frami_edge.inversion.noise import NoiseSynthesizer
+from frami_edge.inversion.synthesizer import Synthesizer
+from frami_edge.networks.base import Network
+from frami_edge.teacher.taps import Teacher
+
+FRESH_BATCHES = 2  # synthesized for the verdict alone
+
+
+class Verdict(NamedTuple):
+    samples: int
+    agreement: float  # share on which student and teacher name the same class
+    teacher_confidence: float  # mean probability that the teacher gives to the class asked for
+    bn_gap: float  # L_bn (Eq. 4) of the fresh samples together
+    noise_bn_gap: float  # L_bn of as much noise: what knowing nothing of the teacher's data gives
+    diversity: float  # mean cosine distance within a class of the teacher's pooled states
+    richness: float | None  # share of the chunks that have their sample's class; None for clips too short to cut
+    chunk_spread: float | None  # of the true class's logit over the chunks of a sample
+
+
+def judge(student: Network, synthesizer: Synthesizer, bank: Bank) -> Verdict:
+    """The verdict; makes :data:`FRESH_BATCHES` batches, which do not enter the bank."""
+    teacher, compute, settings = synthesizer.teacher, synthesizer.compute, synthesizer.settings
+    made = [synthesizer.synthesize(None, bank).samples for _ in range(FRESH_BATCHES)]
+    noise = [NoiseSynthesizer(teacher, settings, compute).synthesize(None, bank).samples for _ in range(FRESH_BATCHES)]
+    x, noise_x = (synthesizer.normalise(torch.cat([part.log_mel for part in parts]).to(compute.device))
+                  for parts in (made, noise))
+    labels = torch.cat([part.labels for part in made]).to(compute.device)
+    student = compute.place(student).eval()
+    with torch.no_grad(), compute.autocast():
+        hidden, ours = teacher.forward_hidden(x), student(x)
+        richness = _richness(teacher, x, labels, settings.min_chunks, settings.min_chunk_frames)
+    student.cpu()
+    theirs = hidden.logits.float()
+    return Verdict(
+        samples=len(x),
+        agreement=float((theirs.argmax(1) == ours.argmax(1)).float().mean()),
+        teacher_confidence=float(theirs.softmax(1).gather(1, labels.unsqueeze(1)).mean()),
+        bn_gap=_bn_gap(teacher, x, compute),
+        noise_bn_gap=_bn_gap(teacher, noise_x, compute),
+        diversity=quality.within_class_diversity(hidden.pooled, labels),
+        richness=richness.share if richness else None,
+        chunk_spread=richness.spread if richness else None,
+    )
+
+
+@torch.no_grad()
+def _bn_gap(teacher: Teacher, x: Tensor, compute: Compute) -> float:
+    with compute.autocast(), batch_norm.recording(teacher) as statistics:
+        teacher(x)
+    return float(batch_norm.bn_loss(statistics, batch_norm.targets(teacher)))
+
+
+def _richness(teacher: Teacher, x: Tensor, labels: Tensor, fewest: int, shortest: int
+              ) -> quality.TemporalRichness | None:
+    """Over as many chunks as keep ``shortest`` frames each; None where that is less than ``fewest``."""
+    count = x.shape[2] // shortest
+    if count < fewest:
+        return None
+    logits = teacher(views.chunks(x, count)).float()
+    return quality.temporal_richness(logits.unflatten(0, (count, len(x))), labels)
