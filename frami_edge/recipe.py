@@ -34,6 +34,7 @@ class Inversion(Table):
     lr_head: Positive
     nz: PositiveInt
     ngf: PositiveInt
+    smooth: bool  # average neighbouring frames at the end of the generator
     bn_weight: NotNegative  # alpha
     bn_momentum: Fraction
     class_weight: NotNegative  # beta
@@ -60,6 +61,16 @@ class Inversion(Table):
         return sum(self.steps_of(batch) for batch in range(batches))
 
 
+class Views(Table):
+    """The views that the student is trained on."""
+
+    shortest: Annotated[float, Field(gt=0, le=1)]  # part of a clip that is kept at least; time-independent sounds
+    shift: Fraction  # furthest shift, as a share of the frames; time-dependent sounds
+    mask_bands: Fraction  # widest run of silenced Mel bands, as a share of all (SpecAugment)
+    mask_frames: Fraction  # widest run of silenced frames
+    noise: NotNegative  # standard deviation, in units of the normalised log-Mel
+
+
 class Phase(Table):
     """One phase of knowledge distillation (Eqs. 6-11)."""
 
@@ -79,6 +90,7 @@ class Distillation(Table):
     weight_decay: NotNegative
     lr_reuse: Positive  # Adam, for the maps W_m and W_v
     replay: PositiveInt  # times that each pass through the teacher is used
+    views: Views
     alternate: Phase  # steps per synthesized batch
     finish: Phase  # steps in all; 0 keeps the student of the alternation
 

@@ -128,7 +128,8 @@ class DataFreeDistillation:
     def _lesson(self, distiller: Distiller, newest: float) -> Lesson:
         log_mel, _ = self.bank.draw(self.recipe.distillation.batch_size, newest)
         x = self.synthesizer.normalise(log_mel.to(self.compute.device))
-        x = views.training_view(x, self.card.time_dependent, self.synthesizer.floor)
+        x = views.training_view(x, self.card.time_dependent, self.synthesizer.floor,
+                                self.recipe.distillation.views)
         if float(torch.rand(())) < distiller.phase.mix:
             x = mixed(x)
         return distiller.ask(x)

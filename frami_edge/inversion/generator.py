@@ -17,10 +17,14 @@ class Generator(nn.Module):
         ceiling: the largest log-Mel that audio in [-1, 1] can have.
         nz: size of the noise.
         ngf: width; the first layers have 2 * ngf channels.
+        smooth: average each frame with its neighbours (1, 2, 1) before the sigmoid: frames of audio share more than
+            half of their window, so a stripe of one frame's width is nothing that a recording could have.
     """
 
-    def __init__(self, n_mels: int, frames: int, floor: float, ceiling: float, nz: int = 256, ngf: int = 64) -> None:
+    def __init__(self, n_mels: int, frames: int, floor: float, ceiling: float, nz: int = 256, ngf: int = 64,
+                 smooth: bool = False) -> None:
         super().__init__()
+        self.smooth = smooth
         self.n_mels, self.frames, self.floor, self.ceiling = n_mels, frames, floor, ceiling
         self.start = (2 * ngf, -(-n_mels // 4), -(-frames // 4))
         self.project = nn.Linear(nz, self.start[0] * self.start[1] * self.start[2])
@@ -37,4 +41,7 @@ class Generator(nn.Module):
         x = self.wide(F.interpolate(x, scale_factor=2))
         x = self.narrow(F.interpolate(x, scale_factor=2))
         x = self.last(x)[:, 0, : self.n_mels, : self.frames].float()
+        if self.smooth:
+            padded = F.pad(x, (1, 1), mode="replicate")
+            x = 0.25 * padded[:, :, :-2] + 0.5 * x + 0.25 * padded[:, :, 2:]
         return self.floor + (self.ceiling - self.floor) * x.sigmoid()

@@ -90,7 +90,7 @@ class GeneratorSource(Source):
     def _new_generator(self) -> None:
         spec, settings = self.card.frontend, self.settings
         generator = Generator(spec.n_mels, self.card.frames, spec.log_floor, spec.log_ceiling, settings.nz,
-                              settings.ngf)
+                              settings.ngf, settings.smooth)
         self.generator: nn.Module = self.compute.place(generator).train()
         self.optimizer = self._adam(self.generator, settings.lr_generator)
 

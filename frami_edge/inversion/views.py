@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from frami_edge.recipe import Views
+
 SHORTEST_CLIP = 0.2  # of the prepared length
 
 
@@ -43,6 +45,15 @@ def roll(log_mel: Tensor) -> Tensor:
     return log_mel.gather(2, index.unsqueeze(1).expand(batch, n_mels, frames))
 
 
+def shift(log_mel: Tensor, furthest: int, floor: float) -> Tensor:
+    """Move each sample by up to ``furthest`` frames either way; what comes in is silence."""
+    batch, n_mels, frames = log_mel.shape
+    by = torch.randint(-furthest, furthest + 1, (batch, 1), device=log_mel.device)
+    source = torch.arange(frames, device=log_mel.device) - by
+    moved = log_mel.gather(2, source.clamp(0, frames - 1).unsqueeze(1).expand(batch, n_mels, frames))
+    return moved.masked_fill(((source < 0) | (source >= frames)).unsqueeze(1), floor)
+
+
 def cut(log_mel: Tensor, shortest: float) -> Tensor:
     """A random part of each sample, [shortest, 1] of its length, the same length for the whole batch."""
     batch, n_mels, frames = log_mel.shape
@@ -72,11 +83,15 @@ def local_view(log_mel: Tensor, time_dependent: bool, floor: float) -> Tensor:
     return mask(view, 1, 4, floor) + 0.02 * torch.randn_like(view)
 
 
-def training_view(log_mel: Tensor, time_dependent: bool, floor: float) -> Tensor:
-    """The view that the student is trained on; as :func:`local_view`, and with a run of frames silenced."""
-    view = log_mel if time_dependent else cut(roll(log_mel), 0.75)
-    view = mask(mask(view, 1, 4, floor), 2, view.shape[2] // 10, floor)
-    return view + 0.02 * torch.randn_like(view)
+def training_view(log_mel: Tensor, time_dependent: bool, floor: float, settings: Views) -> Tensor:
+    """The view that the student is trained on; ``log_mel`` and ``floor`` are normalised."""
+    if time_dependent:
+        view = shift(log_mel, round(settings.shift * log_mel.shape[2]), floor)
+    else:
+        view = cut(roll(log_mel), settings.shortest)
+    view = mask(view, 1, round(settings.mask_bands * view.shape[1]), floor)
+    view = mask(view, 2, round(settings.mask_frames * view.shape[2]), floor)
+    return view + settings.noise * torch.randn_like(view)
 
 
 def chunks(log_mel: Tensor, count: int) -> Tensor:

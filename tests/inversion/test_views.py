@@ -6,8 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from frami_edge.inversion import views
+from frami_edge.recipe import Views
 
 FLOOR = -13.8
+NARROW = Views(shortest=0.75, shift=0.0, mask_bands=0.1, mask_frames=0.1, noise=0.02)
 
 
 @settings(max_examples=30, deadline=None)
@@ -83,8 +85,35 @@ def test_time_dependent_views_are_never_rolled() -> None:
     """A ramp stays a ramp (noise and masks apart)."""
     torch.manual_seed(0)
     ramp = 10 * torch.arange(50.0).repeat(8, 40, 1)
-    for make in (views.local_view, views.training_view):
-        view = make(ramp, True, FLOOR)
+    for view in (views.local_view(ramp, True, FLOOR), views.training_view(ramp, True, FLOOR, NARROW)):
         kept = view.amax(1)  # masked bands do not count
         kept = kept[:, :][:, (kept > FLOOR + 1).all(0)]
         assert (kept.diff(dim=1) > 0).all()
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 40), st.integers(0, 60))
+def test_shift_moves_and_fills_with_silence(frames: int, furthest: int) -> None:
+    x = torch.arange(1.0, frames + 1).repeat(6, 2, 1)
+    moved = views.shift(x, furthest, FLOOR)
+    for sample in moved:
+        assert torch.equal(sample[0], sample[1])
+        heard = (sample[0] != FLOOR).nonzero().flatten()
+        if len(heard):
+            by = int(heard[0]) + 1 - int(sample[0, heard[0]])
+            assert abs(by) <= furthest and len(heard) == frames - abs(by)
+            assert torch.equal(sample[0, heard], heard + 1.0 - by)
+
+
+def test_training_views_are_as_wide_as_told() -> None:
+    torch.manual_seed(0)
+    x = torch.ones(200, 40, 100)
+    settings_ = Views(shortest=1.0, shift=0.1, mask_bands=0.15, mask_frames=0.0, noise=0.0)
+    wide = views.training_view(x, True, FLOOR, settings_)
+    silent = wide == FLOOR
+    bands = silent.all(2).sum(1)
+    assert bands.max() == 6 and bands.min() == 0
+    edges = silent.all(1).sum(1)
+    assert edges.max() == 10 and edges.min() == 0
+    still = views.training_view(x, False, FLOOR, settings_.model_copy(update={"mask_bands": 0.0}))
+    assert torch.equal(still, x)  # nothing is shifted where sounds are rolled
