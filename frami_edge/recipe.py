@@ -42,6 +42,7 @@ class Inversion(Table):
     adversarial: Literal["kl", "js"]  # KL where both agree (FRAMI, CMI), or Jensen-Shannon (DeepInversion)
     contrast_weight: NotNegative  # InfoNCE in Eq. 3
     finv_weight: NotNegative  # mean T_finv / tau in Eq. 3; time-independent sounds only
+    chunk_class_weight: NotNegative  # cross-entropy of chunks to the label; time-independent only; not in the paper
     tv_weight: NotNegative  # total variation (DeepInversion)
     tau: Positive  # of the contrast
     adversarial_tau: Positive

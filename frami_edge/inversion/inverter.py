@@ -43,8 +43,8 @@ class Inverter(Synthesizer):
         self.source = source
         self.target = batch_norm.targets(teacher)
         self.history = batch_norm.History(settings.bn_momentum)
-        self.max_chunks = 0 if self.card.time_dependent or not settings.finv_weight else min(
-            settings.max_chunks, self.card.frames // settings.min_chunk_frames)
+        cuts = not self.card.time_dependent and (settings.finv_weight > 0 or settings.chunk_class_weight > 0)
+        self.max_chunks = min(settings.max_chunks, self.card.frames // settings.min_chunk_frames) if cuts else 0
         self.head = Head(self._embedding_size()).to(compute.device)
         self.head_optimizer = torch.optim.Adam(self.head.parameters(), lr=settings.lr_head)
         self.batches_made = 0
@@ -106,8 +106,9 @@ class Inverter(Synthesizer):
             weighted.backward()
             total = total.detach() + weighted.detach()
         if self.max_chunks >= settings.min_chunks:
-            terms["finv"] = self._time_invariance(self.normalise(samples))
-            weighted = -settings.finv_weight / settings.tau * terms["finv"]
+            terms["finv"], terms["chunk_class"] = self._chunk_terms(self.normalise(samples), labels)
+            weighted = (settings.chunk_class_weight * terms["chunk_class"]
+                        - settings.finv_weight / settings.tau * terms["finv"])
             weighted.backward()
             total = total.detach() + weighted.detach()
         log_mel.backward(samples.grad)
@@ -148,11 +149,16 @@ class Inverter(Synthesizer):
         negatives = self.head(kept).detach() if len(kept) else anchors.new_empty(0, anchors.shape[1])
         return losses.info_nce(anchors, self.head(embeddings).detach(), negatives, self.settings.tau)
 
-    def _time_invariance(self, x: Tensor) -> Tensor:
-        """Mean T_finv over the batch (Eq. 2); all chunks together cost one pass over x."""
+    def _chunk_terms(self, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean T_finv over the batch (Eq. 2), and the cross-entropy of the chunks to their samples' labels.
+
+        All chunks together cost one pass over x.
+        """
         count = int(torch.randint(self.settings.min_chunks, self.max_chunks + 1, ()))
-        projected = self.head(self.embed(views.chunks(x, count)))
-        return losses.time_invariance(projected.unflatten(0, (count, len(x)))).mean()
+        with self.compute.autocast():
+            hidden = self.teacher.forward_hidden(views.chunks(x, count))
+        projected = self.head(stage_statistics(hidden.stages)).unflatten(0, (count, len(x)))
+        return losses.time_invariance(projected).mean(), losses.class_loss(hidden.logits, labels.repeat(count))
 
     @torch.no_grad()
     def _embedding_size(self) -> int:
