@@ -96,13 +96,28 @@ def bn_loss(batch: dict[str, Statistics], target: dict[str, Statistics]) -> Tens
     Returns:
         scalar; 0 where every layer sees just what it saw in training.
     """
-    terms = []
-    for name, goal in target.items():
-        mean_scale = goal.variance.sum().sqrt().clamp_min(SCALE_FLOOR)
-        variance_scale = goal.variance.norm().clamp_min(SCALE_FLOOR)
-        terms.append((batch[name].mean - goal.mean).norm() / mean_scale
-                     + (batch[name].variance - goal.variance).norm() / variance_scale)
-    return torch.stack(terms).mean()
+    return torch.stack([layer_gap(batch[name], goal) for name, goal in target.items()]).mean()
+
+
+def layer_gap(batch: Statistics, goal: Statistics) -> Tensor:
+    """One layer's part of :func:`bn_loss`, a scalar."""
+    mean_scale = goal.variance.sum().sqrt().clamp_min(SCALE_FLOOR)
+    variance_scale = goal.variance.norm().clamp_min(SCALE_FLOOR)
+    return ((batch.mean - goal.mean).norm() / mean_scale
+            + (batch.variance - goal.variance).norm() / variance_scale)
+
+
+def input_statistics(x: Tensor) -> Statistics:
+    """Mean and variance of normalised log-Mels (batch, n_mels, frames), (1,) each.
+
+    The vendor's normalisation took mean 0 and variance 1 from the training clips: statistics of the input that every
+    card with a global normalisation knows, as if a BatchNorm stood in front of the network.
+    """
+    variance, mean = torch.var_mean(x.float(), correction=0)
+    return Statistics(mean.view(1), variance.view(1))
+
+
+INPUT_TARGET = Statistics(torch.zeros(1), torch.ones(1))
 
 
 class History:

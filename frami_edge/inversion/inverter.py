@@ -17,6 +17,8 @@ from frami_edge.networks.base import Network
 from frami_edge.recipe import Inversion
 from frami_edge.teacher.taps import Teacher
 
+INPUT = "<input>"  # beside the names of the BatchNorm layers
+
 
 class _Step(NamedTuple):
     """What one step made and measured. The samples are a copy: the optimizer changes the source, not them."""
@@ -47,18 +49,22 @@ class Inverter(Synthesizer):
         self.max_chunks = min(settings.max_chunks, self.card.frames // settings.min_chunk_frames) if cuts else 0
         self.head = Head(self._embedding_size()).to(compute.device)
         self.head_optimizer = torch.optim.Adam(self.head.parameters(), lr=settings.lr_head)
+        self.lengths_optimizer = torch.optim.Adam(self.lengths.parameters(), lr=settings.lr_lengths)
+        self.input_target = batch_norm.Statistics(*(goal.to(compute.device) for goal in batch_norm.INPUT_TARGET))
+        self.knows_input = self.card.frontend.normalisation.kind == "global"
         self.batches_made = 0
 
     def synthesize(self, student: Network | None, bank: Bank, told: Told = nobody) -> Synthesized:
         """One batch: the samples of the step with the lowest L_inv."""
         labels = balanced_labels(self.settings.batch_size, self.card.classes).to(self.compute.device)
-        lengths = self.draw_lengths()
+        uniform = torch.rand(len(labels), 1, device=self.compute.device)
         best: _Step | None = None
         self.source.begin()
         for done in range(self.settings.steps_of(self.batches_made)):
-            log_mel = self.prepared(self.source.draw(), lengths)
+            log_mel = self.prepared(self.source.draw(), self.lengths(uniform))
             self.source.zero_grad()
             self.head_optimizer.zero_grad(set_to_none=True)
+            self.lengths_optimizer.zero_grad(set_to_none=True)
             step = self._backward(log_mel, labels, student, bank)
             told(done + 1, step.losses)
             if not math.isfinite(step.losses["total"]):
@@ -67,6 +73,7 @@ class Inverter(Synthesizer):
                 best = step
             self.source.step()
             self.head_optimizer.step()
+            self.lengths_optimizer.step()
         self.batches_made += 1
         if best is None:
             raise FramiError("The inversion losses are not finite at any step.",
@@ -77,13 +84,16 @@ class Inverter(Synthesizer):
 
     def state_dict(self) -> dict[str, Any]:
         return {
-            "source": self.source.state_dict(), "head": self.head.state_dict(),
+            "source": self.source.state_dict(), "lengths": self.lengths.state_dict(),
+            "lengths_optimizer": self.lengths_optimizer.state_dict(), "head": self.head.state_dict(),
             "head_optimizer": self.head_optimizer.state_dict(), "history": self.history.state_dict(),
             "batches_made": self.batches_made,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.source.load_state_dict(state["source"])
+        self.lengths.load_state_dict(state["lengths"])
+        self.lengths_optimizer.load_state_dict(state["lengths_optimizer"])
         self.head.load_state_dict(state["head"])
         self.head_optimizer.load_state_dict(state["head_optimizer"])
         self.history.load_state_dict(state["history"], self.compute.device)
@@ -123,11 +133,16 @@ class Inverter(Synthesizer):
         # statistics are taken in the pass over x alone, never in those over views or chunks
         with self.compute.autocast(), batch_norm.recording(self.teacher) as statistics:
             hidden = self.teacher.forward_hidden(x)
+        statistics[INPUT] = batch_norm.input_statistics(x)
+        blended = self.history.blend(statistics)
         terms = {
-            "bn": batch_norm.bn_loss(self.history.blend(statistics), self.target),
+            "bn": batch_norm.bn_loss(blended, self.target),
             "class": losses.class_loss(hidden.logits, labels),
         }
         inversion = settings.bn_weight * terms["bn"] + settings.class_weight * terms["class"]
+        if self.knows_input and settings.input_weight:
+            terms["input"] = batch_norm.layer_gap(blended[INPUT], self.input_target)
+            inversion = inversion + settings.bn_weight * settings.input_weight * terms["input"]
         if student is not None and settings.adversarial_weight:
             with self.compute.autocast():
                 student_logits = student(x)

@@ -30,7 +30,7 @@ class NoiseSynthesizer(Synthesizer):
         centre, spread = usual_levels(self.card)
         noise = noise_fields(self.settings.batch_size, spec.n_mels, self.card.frames).to(device)
         log_mel = (centre + spread * noise).clamp(spec.log_floor, spec.log_ceiling)
-        log_mel = self.prepared(log_mel, self.draw_lengths())
+        log_mel = self.prepared(log_mel, self.lengths(torch.rand(len(log_mel), 1, device=device)))
         x = self.normalise(log_mel)
         with self.compute.autocast(), batch_norm.recording(self.teacher) as statistics:
             labels = self.teacher(x).argmax(1)

@@ -11,6 +11,7 @@ from frami_edge.compute import Compute
 from frami_edge.inversion import views
 from frami_edge.inversion.bank import Bank, Samples
 from frami_edge.inversion.embedding import stage_statistics
+from frami_edge.inversion.lengths import ClipLengths
 from frami_edge.networks.base import Network
 from frami_edge.recipe import Inversion
 from frami_edge.teacher.taps import Teacher
@@ -39,6 +40,7 @@ class Synthesizer(ABC):
         spec = self.card.frontend
         self.mean, self.std = ((spec.normalisation.mean, spec.normalisation.std)
                                if spec.normalisation.kind == "global" else (0.0, 1.0))
+        self.lengths = ClipLengths(self.card.frames).to(compute.device)
 
     @abstractmethod
     def synthesize(self, student: Network | None, bank: Bank, told: Told = nobody) -> Synthesized:
@@ -69,12 +71,8 @@ class Synthesizer(ABC):
         """The normalised log-Mel of silence."""
         return (self.card.frontend.log_floor - self.mean) / self.std
 
-    def draw_lengths(self) -> Tensor:
-        """Clip lengths of a batch, in frames, (batch, 1)."""
-        return views.draw_lengths(self.settings.batch_size, self.card.frames).to(self.compute.device)
-
     def prepared(self, log_mel: Tensor, lengths: Tensor) -> Tensor:
-        """With the clip preparation of the card, where the recipe wants it."""
+        """With the clip preparation of the card, where the recipe wants it; ``lengths`` in frames, (batch, 1)."""
         if not self.settings.prepare:
             return log_mel
         return views.prepare(log_mel, self.card.clip.preparation, self.card.frontend.log_floor, lengths)

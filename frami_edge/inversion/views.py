@@ -5,13 +5,6 @@ from torch import Tensor
 
 from frami_edge.recipe import Views
 
-SHORTEST_CLIP = 0.2  # of the prepared length
-
-
-def draw_lengths(batch: int, frames: int) -> Tensor:
-    """Random clip lengths in frames, (batch, 1), uniform in [0.2, 1] of ``frames``."""
-    return (torch.empty(batch, 1).uniform_(SHORTEST_CLIP, 1.0) * frames).round().clamp_min(1)
-
 
 def prepare(log_mel: Tensor, preparation: str, floor: float, lengths: Tensor) -> Tensor:
     """Give samples the clip preparation that the teacher's training clips had.
@@ -23,18 +16,20 @@ def prepare(log_mel: Tensor, preparation: str, floor: float, lengths: Tensor) ->
         log_mel: before normalisation.
         preparation: as on the card: center-pad, end-pad, loop, or crop (which leaves samples as they are).
         floor: the log-Mel of silence.
-        lengths: of the clips within the samples, in frames, (batch, 1).
+        lengths: of the clips within the samples, in frames, (batch, 1). Where padded, fractions count: a frame that
+            a clip fills in part lies as far above the floor, so that the result is differentiable in the lengths.
     """
     if preparation == "crop":
         return log_mel
     batch, n_mels, frames = log_mel.shape
     time = torch.arange(frames, device=log_mel.device)
     if preparation == "loop":
-        index = (time % lengths.long()).unsqueeze(1).expand(batch, n_mels, frames)
+        index = (time % lengths.detach().round().clamp_min(1).long()).unsqueeze(1).expand(batch, n_mels, frames)
         return log_mel.gather(2, index)
-    start = ((frames - lengths) / 2).floor() if preparation == "center-pad" else torch.zeros_like(lengths)
-    inside = (time >= start) & (time < start + lengths)
-    return torch.where(inside.unsqueeze(1), log_mel, torch.full_like(log_mel, floor))
+    start = (frames - lengths) / 2 if preparation == "center-pad" else torch.zeros_like(lengths)
+    # the share of frame t, which reaches from t to t + 1, that lies between start and start + length
+    filled = (torch.minimum(time + 1.0, start + lengths) - torch.maximum(time.float(), start)).clamp(0, 1)
+    return floor + filled.unsqueeze(1) * (log_mel - floor)
 
 
 def roll(log_mel: Tensor) -> Tensor:

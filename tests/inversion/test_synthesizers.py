@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from frami_edge import networks, recipe
-from frami_edge.card import Clip, TeacherCard
+from frami_edge.card import Clip, Normalisation, TeacherCard
 from frami_edge.compute import choose
-from frami_edge.inversion import losses, views
+from frami_edge.inversion import batch_norm, losses, views
 from frami_edge.inversion.bank import Bank
 from frami_edge.inversion.inverter import Inverter
 from frami_edge.inversion.noise import noise_fields
@@ -17,6 +17,7 @@ from frami_edge.inversion.synthesizer import Synthesizer, make_synthesizer
 from frami_edge.teacher.taps import Teacher
 
 METHODS = ["frami", "cmi", "fastdfkd", "adi", "noise"]
+NORMALISATION = Normalisation(kind="global", mean=-4, std=3)
 
 
 @pytest.fixture(scope="module")
@@ -169,3 +170,17 @@ def test_asking_the_chunks_for_the_class_makes_samples_richer(teacher: Teacher, 
             logits = sharper(views.chunks(maker.normalise(made.log_mel), 2))
         found[weight] = float(losses.class_loss(logits, made.labels.repeat(2)))
     assert found[5] < 0.9 * found[0]
+
+
+def test_the_inputs_mean_and_variance_come_to_what_the_normalisation_says(teacher: Teacher, tmp_path: Path) -> None:
+    frontend = teacher.card.frontend.model_copy(update={"normalisation": NORMALISATION})
+    known = Teacher(teacher.net, teacher.card.model_copy(update={"frontend": frontend}))
+    gaps = {}
+    for weight in (0, 1):
+        maker = make(known, "frami", "inversion.steps=40", "inversion.first_steps=40", "inversion.bn_momentum=0",
+                     f"inversion.input_weight={weight}")
+        made = maker.synthesize(None, Bank(tmp_path / str(weight), "sha", 100))
+        found = batch_norm.input_statistics(maker.normalise(made.samples.log_mel))
+        gaps[weight] = float(batch_norm.layer_gap(found, batch_norm.INPUT_TARGET))
+        assert ("input" in made.losses) == bool(weight)
+    assert gaps[1] < 0.5 * gaps[0]
