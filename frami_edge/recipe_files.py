@@ -3,6 +3,7 @@
 What comes out is a nested dictionary of plain values; :mod:`frami_edge.recipe` checks it.
 """
 
+import functools
 import tomllib
 from collections.abc import Iterator
 from importlib import resources
@@ -17,7 +18,12 @@ Values = dict[str, Any]
 
 def names() -> list[str]:
     """Recipes that ship with the package, such as ``quick`` and ``esc50/wrn16-frami``; general ones come first."""
-    return sorted(_below(resources.files("frami_edge.recipes")), key=lambda name: ("/" in name, name))
+    return list(_names())
+
+
+@functools.cache
+def _names() -> tuple[str, ...]:
+    return tuple(sorted(_below(resources.files("frami_edge.recipes")), key=lambda name: ("/" in name, name)))
 
 
 def _below(folder: Traversable, prefix: str = "") -> Iterator[str]:

@@ -229,6 +229,7 @@ def _provenance(training: "Training", data: "Dataset", test: list[str], opened: 
         "settings": settings,
         "recipe": {"training": values},
         "seed": training.settings.seed,
+        "compute": training.compute.summary(),
         "epochs_done": training.epochs_done,
         "interrupted": interrupted,
         "seconds": round(training.seconds, 1),
