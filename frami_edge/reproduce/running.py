@@ -23,6 +23,7 @@ from frami_edge.reproduce.tasks import Options, Task
 from frami_edge.teacher.opening import OpenedTeacher, open_teacher
 
 INTERRUPTED = 130
+PATIENCE = 15  # seconds in which an interrupted command saves what it has
 Call = Callable[[list[str], Path], int]  # (words after `frami-edge`, file for its results) -> exit code
 
 
@@ -160,8 +161,8 @@ def _whole(model: Path) -> bool:
 def run_command(words: list[str], output: Path) -> int:
     """``frami-edge WORDS`` in a process of its own; its results go to ``output``, its progress to our stderr.
 
-    The process has its own group, so Ctrl-C in a terminal reaches us alone; it is then passed on, once, and we wait
-    until the process has saved what it has.
+    The process has its own group, so Ctrl-C in a terminal reaches us alone; it is then passed on, and we wait until
+    the process has saved what it has.
     """
     group = 0 if os.name == "posix" else None
     with open(output, "a", encoding="utf-8") as results_file, subprocess.Popen(
@@ -169,12 +170,20 @@ def run_command(words: list[str], output: Path) -> int:
         try:
             return process.wait()
         except KeyboardInterrupt:
-            process.send_signal(signal.SIGINT)
-            try:
-                process.wait()
-            except KeyboardInterrupt:  # a second Ctrl-C
-                process.kill()
+            _interrupt(process)
             raise
+
+
+def _interrupt(process: "subprocess.Popen[bytes]") -> None:
+    """Pass Ctrl-C on and wait; again after a while, for while a library is imported it may be swallowed."""
+    while process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            continue
+        except KeyboardInterrupt:  # a second Ctrl-C
+            process.kill()
 
 
 @contextlib.contextmanager

@@ -143,7 +143,8 @@ def _how(results: Sequence[Result]) -> str:
         else "equal samples and steps of the student"
     return (f"frami-edge {__version__}; {'; '.join(computed) or 'no cell was trained'}; {effort}. Accuracy in % of "
             f"the last step, never of the best one, on n test clips; sd over the seeds. Intervals and p: paired "
-            f"bootstrap over clips and seeds, {RESAMPLES} resamples, two-sided, not corrected for the number of comparisons.")
+            f"bootstrap over clips and seeds, {RESAMPLES} resamples, two-sided, not corrected for the number of "
+            f"comparisons.")
 
 
 def _title(inside: Sequence[Row], results: Sequence[Result]) -> str:
