@@ -63,6 +63,21 @@ def paired_bootstrap(ours: Array, theirs: Array, resamples: int = RESAMPLES, see
     return Difference(float(gains.mean()), float(low), float(high), min(1.0, 2 * tail / (resamples + 1)), *gains.shape)
 
 
+def spearman(first: Sequence[float], second: Sequence[float]) -> float:
+    """Rank correlation (Spearman 1904), ties sharing their mean rank; nan where one of the two is constant."""
+    if len(first) != len(second) or len(first) < 2:
+        raise ValueError("two sequences of the same length are needed, of at least two values")
+    ranks = [_ranks(np.asarray(values, dtype=float)) for values in (first, second)]
+    if any(np.ptp(each) == 0 for each in ranks):
+        return math.nan
+    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
+
+
+def _ranks(values: Array) -> Array:
+    """Rank of each value, (n,): the number of smaller ones, plus half of those equal to it."""
+    return (values[:, None] > values).sum(axis=1) + ((values[:, None] == values).sum(axis=1) - 1) / 2
+
+
 def _resampled_means(gains: Array, resamples: int, generator: np.random.Generator) -> Array:
     """Means of ``gains`` (seeds, clips) over rows and columns drawn with replacement, (resamples,)."""
     seeds, clips = gains.shape

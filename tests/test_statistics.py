@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from frami_edge.errors import FramiError
-from frami_edge.statistics import mean_sd, paired_bootstrap
+from frami_edge.statistics import mean_sd, paired_bootstrap, spearman
 
 
 def test_mean_and_deviation() -> None:
@@ -17,6 +17,25 @@ def test_mean_and_deviation() -> None:
     assert mean_sd([3.0]) == (3.0, None)
     with pytest.raises(ValueError, match="no values"):
         mean_sd([])
+
+
+def test_rank_correlation() -> None:
+    # the formula 1 - 6 sum d^2 / (n (n^2 - 1)): d = 1, 1, 1, 1, 0
+    assert spearman([10, 20, 30, 40, 50], [2, 1, 4, 3, 9]) == pytest.approx(1 - 6 * 4 / (5 * 24))
+    assert spearman([1, 2, 2, 3], [1, 2.5, 2.5, 9]) == pytest.approx(1)
+    assert math.isnan(spearman([1, 1, 1], [1, 2, 3]))
+    with pytest.raises(ValueError, match="same length"):
+        spearman([1, 2], [1, 2, 3])
+
+
+@given(st.lists(st.tuples(st.integers(-9, 9), st.integers(-9, 9)), min_size=2, max_size=20))
+def test_rank_correlation_is_that_of_ranks_alone(pairs: list[tuple[int, int]]) -> None:
+    first, second = (list(values) for values in zip(*pairs, strict=True))
+    found = spearman(first, second)
+    assert math.isnan(found) == (len(set(first)) == 1 or len(set(second)) == 1)
+    assert math.isnan(found) or -1.0000001 < found < 1.0000001
+    assert spearman([value**3 for value in first], second) == pytest.approx(found, nan_ok=True)
+    assert spearman(second, [-value for value in first]) == pytest.approx(-found, nan_ok=True)
 
 
 def test_the_interval_is_that_of_the_normal_approximation() -> None:

@@ -37,6 +37,7 @@ class Result:
     agreement: float | None  # share of the clips that the teacher takes for the same class
     seconds: float  # of training or distilling
     samples: int | None  # synthesized
+    verdict: dict[str, float]  # of `frami-edge distill`, without data
     model_sha256: str
     teacher_sha256: str
     version: str

@@ -110,7 +110,7 @@ class Runner:
             list(cell.test), task.seed, options.budget if task.data_free else "", task.values, list(test.labels),
             [column.name(clip.path) for clip in test.clips], [clip.label for clip in test.clips], list(predicted),
             agreement, sum(seconds.values()) if isinstance(seconds, dict) else seconds, provenance.get("samples"),
-            sha256(path), column.opened.sha256 if column.opened else "", __version__,
+            provenance.get("verdict", {}), sha256(path), column.opened.sha256 if column.opened else "", __version__,
             provenance.get("compute", ""))
 
     def adopt_teacher(self, task: Task, column: Column, result: Result) -> None:

@@ -1,6 +1,7 @@
 """The table that comes of the results: rows beside the paper's numbers, and what differences between arms are worth."""
 
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,9 +16,10 @@ from frami_edge.files import write_atomically
 from frami_edge.reproduce import chart
 from frami_edge.reproduce.results import Result
 from frami_edge.reproduce.tasks import ARMS, place
-from frami_edge.statistics import RESAMPLES, Difference, mean_sd, paired_bootstrap
+from frami_edge.statistics import RESAMPLES, Difference, mean_sd, paired_bootstrap, spearman
 
 SCHEMA = 1
+LEAST_RUNS = 5  # below which a rank correlation says nothing
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,21 @@ def compare(ours: Sequence[Result], theirs: Sequence[Result], resamples: int = R
                             np.stack([theirs_by_seed[seed] for seed in common]), resamples)
 
 
+def correlations(results: Iterable[Result]) -> dict[str, tuple[float, int]]:
+    """Each figure of the verdict without data: its rank correlation with the accuracy, and over how many runs.
+
+    Over the data-free cells of one column, whatever their arm; empty below :data:`LEAST_RUNS` of them.
+    """
+    judged = [result for result in results if result.kind == "data-free" and result.verdict]
+    names = [name for name in (judged[0].verdict if judged else {})
+             if all(isinstance(result.verdict.get(name), float) for result in judged)]
+    if len(judged) < LEAST_RUNS:
+        return {}
+    accuracies = [result.accuracy for result in judged]
+    found = {name: spearman([result.verdict[name] for result in judged], accuracies) for name in names}
+    return {name: (rho, len(judged)) for name, rho in found.items() if not math.isnan(rho)}
+
+
 def _by_arm(results: Iterable[Result]) -> dict[tuple[str, str, str], list[Result]]:
     """Results by group, teacher and arm, in the order of the table; each list in the order of the seeds."""
     arms: dict[tuple[str, str, str], list[Result]] = {}
@@ -131,6 +148,10 @@ def markdown(table: str, rows: Sequence[Row], compared: Sequence[Comparison], re
             lines += ["", f"| {ARMS.get(here[0].arm, here[0].arm)} minus | points | 95 % interval | p | seeds |",
                       "|---|---|---|---|---|"]
             lines += [_comparison_line(each) for each in here]
+        told = correlations(result for result in results if (result.group, result.teacher) == column)
+        if told:
+            lines += ["", "| verdict without data | rank correlation with the accuracy | runs |", "|---|---|---|"]
+            lines += [f"| {name.replace('_', ' ')} | {rho:+.2f} | {n} |" for name, (rho, n) in told.items()]
         lines.append("")
     lines += [f"![accuracies]({table}.svg)", ""]
     return "\n".join(lines)
