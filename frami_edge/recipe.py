@@ -34,6 +34,7 @@ class Inversion(Table):
     lr_head: Positive
     nz: PositiveInt
     ngf: PositiveInt
+    smooth: bool  # average neighbouring frames at the end of the generator
     bn_weight: NotNegative  # alpha
     bn_momentum: Fraction
     class_weight: NotNegative  # beta
@@ -41,6 +42,7 @@ class Inversion(Table):
     adversarial: Literal["kl", "js"]  # KL where both agree (FRAMI, CMI), or Jensen-Shannon (DeepInversion)
     contrast_weight: NotNegative  # InfoNCE in Eq. 3
     finv_weight: NotNegative  # mean T_finv / tau in Eq. 3; time-independent sounds only
+    chunk_class_weight: NotNegative  # cross-entropy of chunks to the label; time-independent only; not in the paper
     tv_weight: NotNegative  # total variation (DeepInversion)
     tau: Positive  # of the contrast
     adversarial_tau: Positive
@@ -58,6 +60,16 @@ class Inversion(Table):
     def planned_steps(self, batches: int) -> int:
         """Steps that the first ``batches`` batches take together."""
         return sum(self.steps_of(batch) for batch in range(batches))
+
+
+class Views(Table):
+    """The views that the student is trained on."""
+
+    shortest: Annotated[float, Field(gt=0, le=1)]  # part of a clip that is kept at least; time-independent sounds
+    shift: Fraction  # furthest shift, as a share of the frames; time-dependent sounds
+    mask_bands: Fraction  # widest run of silenced Mel bands, as a share of all (SpecAugment)
+    mask_frames: Fraction  # widest run of silenced frames
+    noise: NotNegative  # standard deviation, in units of the normalised log-Mel
 
 
 class Phase(Table):
@@ -79,6 +91,7 @@ class Distillation(Table):
     weight_decay: NotNegative
     lr_reuse: Positive  # Adam, for the maps W_m and W_v
     replay: PositiveInt  # times that each pass through the teacher is used
+    views: Views
     alternate: Phase  # steps per synthesized batch
     finish: Phase  # steps in all; 0 keeps the student of the alternation
 
