@@ -10,7 +10,7 @@ DataFolder = Annotated[Path, typer.Argument(help="The data set.")]
 Layout = Annotated[str, typer.Option(
     help="auto, esc50, esc10, urbansound8k, audiomnist, fsdd, or folders (one for each class).")]
 TestGroups = Annotated[list[str] | None, typer.Option(
-    help="A speaker or fold; may be repeated.", show_default=False)]
+    help="A speaker or fold; may be repeated. official: those usual for the data set.", show_default=False)]
 Card = Annotated[Path | None, typer.Option(help="A teacher's card, where it is not teacher.toml beside it.")]
 Arch = Annotated[str | None, typer.Option(help="Code that builds a teacher's network: model.py:build.")]
 Trust = Annotated[bool, typer.Option("--trust", help="Run the code that a teacher's card names.")]

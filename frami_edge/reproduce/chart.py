@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from xml.sax.saxutils import escape
 
-LABELS, BARS, VALUES = 330, 400, 110  # widths in pixels
+LABELS, BARS, VALUES = 370, 400, 110  # widths in pixels
 ROW, TOP, BAR = 26, 46, 16  # heights in pixels
 
 

@@ -1,12 +1,14 @@
 """The plan of a table: which tasks are done, how long the others will take, and running them one after another."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import NamedTuple
 
+from frami_edge import checkpoints
 from frami_edge.compute import choose as choose_compute
 from frami_edge.datasets import Dataset, locate, open_dataset
-from frami_edge.errors import FramiError
+from frami_edge.errors import EXIT_USAGE, FramiError
 from frami_edge.reproduce import results, table, timing
 from frami_edge.reproduce.results import Result
 from frami_edge.reproduce.running import Column, Runner
@@ -98,8 +100,17 @@ class Plan:
             if task.cell.kind == "teacher" and not column.predicted:
                 self.runner.adopt_teacher(task, column, found)
             outcome.results.append(found)
-            table.write(self.options.out, self.name, outcome.results, self.against)
+            table.write(self.options.out, self.name, [*outcome.results, *self._beside()], self.against)
         return outcome
+
+    def _beside(self) -> list[Result]:
+        """What earlier runs with the same settings did beyond the tasks of this one: it belongs in the table too."""
+        seeds = 1 + max((found.seed for found in results.below(self.options.out)), default=0)
+        chosen = {(task.recipe, task.seed) for task in self.tasks}
+        everything = choose(self.name, replace(self.options, seeds=max(seeds, self.options.seeds)), everything=True)
+        found = (self._done(task) for task in everything if (task.group, task.cell.teacher) in self.columns
+                 and (task.recipe, task.seed) not in chosen)
+        return [result for result in found if result]
 
     def _column(self, task: Task) -> Column:
         return self.columns[task.group, task.cell.teacher]
@@ -135,10 +146,23 @@ def _open_columns(tasks: list[Task], options: Options) -> dict[tuple[str, str], 
         rest, _ = data.split(*cell.test)
         if not rest.clips:
             raise FramiError(f"{column.folder}: all clips are in the test, and none is left to train on.")
-        if given:
+        if given and options.teacher:
             data.with_labels(given.card.labels)  # a class that the teacher lacks is told now
+            _refuse_seen(options.teacher, cell.test)
         columns[key] = Column(data, column.folder, options.teacher, given)
     return columns
+
+
+def _refuse_seen(teacher: Path, test: tuple[str, ...]) -> None:
+    """A teacher whose own record says that it was trained on test clips is no teacher for this table."""
+    try:
+        record = checkpoints.load(teacher).provenance.get("recordings", {})
+    except FramiError:  # a vendor's file, which has no record
+        return
+    seen = sorted(set(test) & set(record.get("groups", [])))
+    if seen:
+        raise FramiError(f"{teacher} was trained on {', '.join(seen)}, which this table keeps for the test.",
+                         "Leave out --teacher to train one, or choose other --test groups.", exit_code=EXIT_USAGE)
 
 
 def lines(entries: list[Entry]) -> Iterator[str]:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +36,16 @@ class Column:
     path: Path | None = None  # the teacher's file, once there is one
     opened: OpenedTeacher | None = None
     predicted: tuple[int, ...] = ()  # by the teacher, on the test clips
+    _hashes: dict[tuple[str, ...], str] = field(default_factory=dict)
 
     def clips_sha256(self, test: tuple[str, ...]) -> str:
         """Identifies the split: the names of the test clips, and the number of the others."""
-        rest, kept = self.data.split(*test)
-        names = [self.name(clip.path) for clip in kept.clips]
-        return hashlib.sha256(json.dumps([self.data.name, len(rest.clips), names]).encode()).hexdigest()
+        if test not in self._hashes:
+            rest, kept = self.data.split(*test)
+            names = [self.name(clip.path) for clip in kept.clips]
+            split = json.dumps([self.data.name, len(rest.clips), names])
+            self._hashes[test] = hashlib.sha256(split.encode()).hexdigest()
+        return self._hashes[test]
 
     def name(self, path: Path) -> str:
         return path.relative_to(self.folder).as_posix()

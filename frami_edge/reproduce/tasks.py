@@ -55,20 +55,13 @@ class Options:
 class Task:
     """One cell with one seed."""
 
-    recipe: str  # such as "digits/wrn16-frami"
+    recipe: str  # such as "digits/wrn16-frami", or a file
+    group: str  # such as "digits": cells of one group share data and teachers
+    arm: str  # such as "frami"
     cell: Cell
     seed: int
     overrides: tuple[str, ...] = ()
     values: dict[str, Any] = field(default_factory=dict)  # that the recipe resolves to
-
-    @property
-    def group(self) -> str:
-        """The folder of its recipe: cells of one group share data and teachers."""
-        return self.recipe.partition("/")[0]
-
-    @property
-    def arm(self) -> str:
-        return arm_of(self.recipe)
 
     @property
     def data_free(self) -> bool:
@@ -87,7 +80,8 @@ class Task:
 
 
 def arm_of(name: str) -> str:
-    return name.rpartition("/")[2].partition("-")[2]
+    """``frami`` of ``digits/wrn16-frami``; of a user's own recipe the name of the file."""
+    return Path(name).stem if name.endswith(".toml") else name.rpartition("/")[2].partition("-")[2]
 
 
 def place(arm: str) -> tuple[int, str]:
@@ -96,29 +90,30 @@ def place(arm: str) -> tuple[int, str]:
     return order.index(arm) if arm in order else len(order), arm
 
 
-def choose(table: str, options: Options) -> list[Task]:
+def choose(table: str, options: Options, everything: bool = False) -> list[Task]:
     """The tasks of a table: of each data set and teacher first the teacher, then seed by seed all arms.
 
     Args:
         table: table1 or table2 of the paper, or a folder of recipes, such as digits.
+        everything: also what the user did not choose, or what is optional.
 
     Raises:
         FramiError: no such table, arm or student, or overrides that no cell takes.
     """
-    cells = _cells(table)
+    cells = _cells(table) | _own_cells(table, options.arms)
     arms = {arm_of(name): None for name in cells}
-    _known(options.arms, list(arms), "arm")
+    _known([arm_of(arm) if arm.endswith(".toml") else arm for arm in options.arms], list(arms), "arm")
     _known(options.students, sorted({cell.student for cell in cells.values()} - {""}), "student")
     _known_overrides(options.overrides)
-    wanted = {name: cell for name, cell in cells.items() if _wanted(name, cell, options)}
-    teachers = {(_group(name), cell.teacher) for name, cell in wanted.items()}
+    wanted = {name: cell for name, cell in cells.items() if everything or _wanted(name, cell, options)}
+    teachers = {(_group(name, table), cell.teacher) for name, cell in wanted.items()}
     wanted |= {name: cell for name, cell in cells.items()
-               if cell.kind == "teacher" and (_group(name), cell.teacher) in teachers}
-    if options.teacher and len(teachers) > 1:
+               if cell.kind == "teacher" and (_group(name, table), cell.teacher) in teachers}
+    if options.teacher and len(teachers) > 1 and not everything:
         raise FramiError(f"{options.teacher} cannot be the teacher of {len(teachers)} columns: "
                          + ", ".join(f"{group} {network}" for group, network in sorted(teachers)) + ".",
                          "Choose one with --student wrn16, and one data set as the table.", exit_code=EXIT_USAGE)
-    tasks = [_task(name, cell, seed, options) for name, cell in wanted.items()
+    tasks = [_task(name, _group(name, table), cell, seed, options) for name, cell in wanted.items()
              for seed in range(1 if cell.kind == "teacher" else options.seeds)]
     return sorted(tasks, key=lambda task: (task.group, task.cell.teacher, task.cell.kind != "teacher", task.seed,
                                            place(task.arm)))
@@ -138,14 +133,28 @@ def _cells(table: str) -> dict[str, Cell]:
             if table in cell.tables or (cell.kind == "teacher" and cell.tables)}
 
 
-def _group(name: str) -> str:
-    return name.partition("/")[0]
+def _own_cells(table: str, arms: Sequence[str]) -> dict[str, Cell]:
+    """The user's own rows: recipe files that extend a cell of the table."""
+    cells = {}
+    for name in arms:
+        if name.endswith(".toml"):
+            cell = recipe.cell(name)
+            if cell is None or table in TABLES:
+                raise FramiError(f"{name} is for no cell of {table}.",
+                                 "A row of your own extends a cell of the table of one data set: "
+                                 'extends = "digits/wrn16-frami", then what differs.', exit_code=EXIT_USAGE)
+            cells[name] = cell
+    return cells
+
+
+def _group(name: str, table: str = "") -> str:
+    return table if name.endswith(".toml") else name.partition("/")[0]
 
 
 def _wanted(name: str, cell: Cell, options: Options) -> bool:
     if options.students and cell.student not in options.students:
         return False
-    return arm_of(name) in options.arms if options.arms else not cell.optional
+    return name in options.arms or arm_of(name) in options.arms if options.arms else not cell.optional
 
 
 def _known(given: Sequence[str], known: list[str], what: str) -> None:
@@ -162,8 +171,8 @@ def _known_overrides(overrides: Sequence[str]) -> None:
                              "Keys start with inversion, distillation or training.", exit_code=EXIT_USAGE)
 
 
-def _task(name: str, cell: Cell, seed: int, options: Options) -> Task:
+def _task(name: str, group: str, cell: Cell, seed: int, options: Options) -> Task:
     if options.test:
         cell = cell.model_copy(update={"test": options.test})
     mine = tuple(each for each in options.overrides if each.strip().startswith(ROOTS[cell.kind == "data-free"]))
-    return Task(name, cell, seed, mine, recipe.load_any(name, list(mine)).model_dump(mode="json"))
+    return Task(name, group, arm_of(name), cell, seed, mine, recipe.load_any(name, list(mine)).model_dump(mode="json"))

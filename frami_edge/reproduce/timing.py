@@ -23,6 +23,7 @@ from frami_edge.runs import RunDirectory
 from frami_edge.teacher.taps import Teacher
 from frami_edge.training import LEAST_EPOCHS, LEAST_STEPS, Settings, Training, default_card
 
+TIMED_BATCH = 64  # samples; a larger batch takes longer in proportion, and the estimate should not need its memory
 SYNTHESIS_STEPS = 2  # of which the first, which also allocates, does not count
 TRAINING_STEPS = 3
 UNITS = {"s": 1, "m": 60, "h": 3600}
@@ -72,12 +73,24 @@ def _distilling(task: Task, teacher: Teacher, compute: Compute) -> float:
     lessons = 2 * settings.replay + 1  # steps of the student: two passes through the teacher count
     short = {phase: getattr(settings, phase).model_copy(update={"steps": min(lessons, getattr(settings, phase).steps)})
              for phase in ("alternate", "finish")}
+    synthesized, taught = (min(TIMED_BATCH, part.batch_size) for part in (inversion, settings))
     shortened = Recipe(
-        inversion=inversion.model_copy(update={"batches": 1, "warmup_batches": 0, "first_steps": SYNTHESIS_STEPS}),
-        distillation=settings.model_copy(update=short))
+        inversion=inversion.model_copy(update={"batches": 1, "warmup_batches": 0, "first_steps": SYNTHESIS_STEPS,
+                                               "batch_size": synthesized}),
+        distillation=settings.model_copy(update=short | {"batch_size": taught}))
+    times = _timed(shortened, task, teacher, compute)
+    alternations = max(0, inversion.batches - inversion.warmup_batches)
+    synthesis = inversion.planned_steps(inversion.batches) * per_step(times["synthesis"])
+    imitation = (alternations * settings.alternate.steps * per_step(times["alternation"])
+                 + settings.finish.steps * per_step(times["finish"]))
+    return synthesis * inversion.batch_size / synthesized + imitation * settings.batch_size / taught
+
+
+def _timed(recipe: Recipe, task: Task, teacher: Teacher, compute: Compute) -> dict[str, list[float]]:
+    """Seconds of each step of a distillation, by phase."""
     times: dict[str, list[float]] = {"synthesis": [], "alternation": [], "finish": []}
     with tempfile.TemporaryDirectory() as folder:
-        work = DataFreeDistillation(teacher, "timing", task.cell.network, shortened, compute,
+        work = DataFreeDistillation(teacher, "timing", task.cell.network, recipe, compute,
                                     RunDirectory(Path(folder)), task.seed)
         last = time.monotonic()
 
@@ -88,10 +101,7 @@ def _distilling(task: Task, teacher: Teacher, compute: Compute) -> float:
             last = now
 
         work.run(report)
-    taught = max(0, inversion.batches - inversion.warmup_batches)
-    planned = {"synthesis": inversion.planned_steps(inversion.batches),
-               "alternation": taught * settings.alternate.steps, "finish": settings.finish.steps}
-    return sum(planned[phase] * per_step(seconds) for phase, seconds in times.items())
+    return times
 
 
 def _training(task: Task, teacher: Teacher, clips: int, compute: Compute) -> float:

@@ -99,6 +99,9 @@ def test_a_table_and_its_cells(folder: Path, commands: list[list[str]]) -> None:
     assert "All 7 cells are done" in again.stderr
     planned = reproduce("--arms", "frami", "--seeds", 3, "--plan")
     assert planned.exit_code == 0 and "2 done, 1 to do" in planned.stderr and "timing" not in planned.stderr
+    rows = json.loads(Path("reproduce-digits/digits.json").read_text())["rows"]
+    assert reproduce("--arms", "kd", "--seeds", 1).exit_code == 0 and commands == []  # the table still shows it all
+    assert json.loads(Path("reproduce-digits/digits.json").read_text())["rows"] == rows
     assert reproduce("--arms", "frami", "--seeds", 1, "--set", "inversion.tau=0.9").exit_code == 0
     assert [(command[0], command[-1]) for command in commands] == [("distill", "--resume")]
     assert len(list(Path("reproduce-digits/digits").glob("wrn16-frami-0-*"))) == 2
@@ -120,6 +123,8 @@ def test_a_teacher_is_trained_where_none_is_given(folder: Path, commands: list[l
     assert results.below(Path("reproduce-digits"))[0].teacher_sha256 == made.sha256
     commands.clear()
     assert reproduce("--arms", "student", "--seeds", 1, teacher=False).exit_code == 0 and commands == []
+    done = reproduce("--teacher", teacher, "--test", "ann", "--out", "other", teacher=False)
+    assert done.exit_code == 2 and "was trained on ann, which this table keeps for the test" in done.stderr
 
 
 def test_a_cell_that_fails_is_left_out_and_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

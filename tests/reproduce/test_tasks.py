@@ -45,6 +45,27 @@ def test_overrides_go_where_they_belong() -> None:
         assert task.cell.test == ("4",)
 
 
+def test_a_row_of_ones_own_extends_a_cell(tmp_path: Path) -> None:
+    mine = tmp_path / "longer.toml"
+    mine.write_text('extends = "digits/wrn16-frami"\n[inversion]\nbatches = 48\n')
+    chosen = choose("digits", replace(OPTIONS, seeds=1, arms=("frami", str(mine))))
+    assert [(task.group, task.arm) for task in chosen if task.cell.student == "wrn16"] == [
+        ("digits", "frami"), ("digits", "longer")]
+    assert (chosen[-1].values["inversion"]["batches"], chosen[-1].cell.teacher) == (48, "wrn40")
+    key = chosen[-1].key("clips", "teacher", "")
+    assert chosen[-1].folder(Path("out"), key) == Path("out/digits") / f"wrn16-longer-0-{key[:8]}"
+    for table, text in (("table1", 'extends = "digits/wrn16-frami"\n'), ("digits", 'extends = "quick"\n')):
+        mine.write_text(text)
+        with pytest.raises(FramiError, match=f"is for no cell of {table}"):
+            choose(table, replace(OPTIONS, arms=(str(mine),)))
+
+
+def test_everything_is_more_than_what_is_chosen() -> None:
+    few = replace(OPTIONS, arms=("frami",), students=("wrn16",), teacher=Path("t.pt"))
+    arms = {(task.cell.network, task.arm) for task in choose("digits", few, everything=True)}
+    assert {("res18", "kd"), ("wrn16", "frami-paper"), ("res34", "teacher")} <= arms and len(arms) == 22
+
+
 @pytest.mark.parametrize("table,changed,message", [
     ("tabel1", {}, "Did you mean 'table1'"),
     ("digits", {"arms": ("famri",)}, "Did you mean 'frami'"),
