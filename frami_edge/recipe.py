@@ -32,11 +32,13 @@ class Inversion(Table):
     lr_generator: Positive
     lr_z: Positive
     lr_head: Positive
+    lr_lengths: NotNegative  # of the lengths of clips that were padded; 0 keeps them between 0.2 and 0.95
     nz: PositiveInt
     ngf: PositiveInt
     smooth: bool  # average neighbouring frames at the end of the generator
     bn_weight: NotNegative  # alpha
     bn_momentum: Fraction
+    input_weight: NotNegative  # of the input's mean and variance, in units of bn_weight; not in the paper
     class_weight: NotNegative  # beta
     adversarial_weight: NotNegative  # gamma
     adversarial: Literal["kl", "js"]  # KL where both agree (FRAMI, CMI), or Jensen-Shannon (DeepInversion)
