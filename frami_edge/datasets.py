@@ -35,7 +35,12 @@ class Dataset:
         return sorted({clip.group for clip in self.clips} - {""})
 
     def split(self, *groups: str) -> tuple["Dataset", "Dataset"]:
-        """(the rest, the clips of ``groups``); an unknown group, or nothing left to train on, is an error."""
+        """(the rest, the clips of ``groups``); an unknown group, or nothing left to train on, is an error.
+
+        ``official`` stands for the groups that are usually kept for the test: the last fold, the last six speakers.
+        """
+        if groups == (OFFICIAL,):
+            groups = self._official_groups()
         unknown = [group for group in groups if group not in self.groups]
         if unknown:
             hint = nearest(unknown[0], self.groups) if self.groups else (
@@ -44,6 +49,24 @@ class Dataset:
         inside = tuple(clip for clip in self.clips if clip.group in groups)
         outside = tuple(clip for clip in self.clips if clip.group not in groups)
         return replace(self, clips=outside), replace(self, clips=inside)
+
+    def _official_groups(self) -> tuple[str, ...]:
+        groups = LAYOUTS[self.name].test
+        absent = [group for group in groups if group not in self.groups]
+        if not groups:
+            raise FramiError(f"{self.name} has no official split.", "Name the test groups: --test GROUP.",
+                             exit_code=EXIT_USAGE)
+        if absent:
+            raise FramiError(f"{self.name}: the official test groups are {', '.join(groups)}, and {', '.join(absent)} "
+                             f"{'is' if len(absent) == 1 else 'are'} not there.", LAYOUTS[self.name].where())
+        return groups
+
+    @property
+    def shortfall(self) -> str:
+        """A sentence where clips of the official release are missing; results then cannot be compared with others'."""
+        official = LAYOUTS[self.name].clips
+        return f"{len(self.clips)} of the {official} clips of {self.name} are there." if len(self.clips) < official \
+            else ""
 
     def with_labels(self, labels: Sequence[str]) -> "Dataset":
         """The same clips, labelled as a card does: its order, and its spelling (case, spaces and _ do not count).
@@ -68,6 +91,17 @@ class Layout(NamedTuple):
     looks_like: str
     time_dependent: bool
     seconds: float
+    title: str = ""
+    marker: str = ""  # what a folder with this layout holds, as a glob
+    source: str = ""  # where to get it
+    licence: str = ""
+    clips: int = 0  # of the whole release
+    test: tuple[str, ...] = ()  # groups that are usually kept for the test
+    folders: tuple[str, ...] = ()  # names that its archives unpack to
+
+    def where(self) -> str:
+        """Where to get the data set, and under which licence."""
+        return f"{self.title} ({self.clips} clips, {self.licence}): {self.source}" if self.source else ""
 
 
 def open_dataset(folder: Path, layout: str = "auto", time_dependent: bool | None = None,
@@ -82,22 +116,23 @@ def open_dataset(folder: Path, layout: str = "auto", time_dependent: bool | None
         FramiError: no such folder or layout, nothing found in it, or a clip that a table names is missing.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        raise FramiError(f"There is no folder {folder}.", "Give the folder of a data set.")
     if layout not in ("auto", *LAYOUTS):
         raise FramiError(f"There is no data set layout '{layout}'.", nearest(layout, ["auto", *LAYOUTS]),
                          exit_code=EXIT_USAGE)
-    candidates = list(LAYOUTS) if layout == "auto" else [layout]
-    for name in candidates:
+    if not folder.is_dir():
+        raise FramiError(f"There is no folder {folder}.",
+                         LAYOUTS[layout].where() if layout in LAYOUTS else "Give the folder of a data set.")
+    for name in list(LAYOUTS) if layout == "auto" else [layout]:
         rows = LAYOUTS[name].read(folder)
         if rows:
             break
     else:
-        expected = "; ".join(f"{name}: {LAYOUTS[name].looks_like}" for name in candidates)
-        raise FramiError(f"No labelled recordings were found in {folder}.", f"What is looked for: {expected}.")
-    absent = next((path for path, _, _ in rows if not path.is_file()), None)
+        raise _not_found(folder, layout)
+    absent = [path for path, _, _ in rows if not path.is_file()]
     if absent:
-        raise FramiError(f"{folder} is incomplete: {absent} is missing.", "Unpack the data set again.")
+        more = f", and {len(absent) - 1} more of {len(rows)} recordings" if len(absent) > 1 else ""
+        raise FramiError(f"{folder} is incomplete: {absent[0].relative_to(folder)} is missing{more}.",
+                         f"Unpack the data set again. {LAYOUTS[name].where()}".rstrip())
     kind = LAYOUTS[name]
     labels = tuple(dict.fromkeys(label for _, label, _ in rows))
     clips = tuple(Clip(path, labels.index(label), group) for path, label, group in rows)
@@ -105,11 +140,37 @@ def open_dataset(folder: Path, layout: str = "auto", time_dependent: bool | None
                    kind.seconds if seconds is None else seconds)
 
 
+def locate(folder: Path, layout: str) -> Path:
+    """``folder`` itself where it is laid out so, else the folder below it that its archive unpacks to."""
+    folder = Path(folder)
+    for candidate in (folder, *(folder / name for name in LAYOUTS[layout].folders)):
+        if candidate.is_dir() and LAYOUTS[layout].read(candidate):
+            return candidate
+    if not folder.is_dir():
+        raise FramiError(f"There is no folder {folder}.", LAYOUTS[layout].where())
+    raise _not_found(folder, layout)
+
+
+def _not_found(folder: Path, layout: str) -> FramiError:
+    """The error for a folder that is laid out in none of the expected ways: what is missing, and where it may be."""
+    if layout == "auto":
+        expected = "; ".join(f"{name}: {kind.looks_like}" for name, kind in LAYOUTS.items())
+        return FramiError(f"No labelled recordings were found in {folder}.", f"What is looked for: {expected}.")
+    kind = LAYOUTS[layout]
+    problem = f"No labelled recordings of {layout} were found in {folder}: it has no {kind.looks_like}."
+    found = next((place for place in [folder.parent, *sorted(folder.iterdir())]
+                  if kind.marker and place.is_dir() and next(place.glob(kind.marker), None)), None)
+    if found:
+        return FramiError(problem, f"Give {found} instead.")
+    return FramiError(problem, kind.where())
+
+
 # The readers. Rows come sorted by class: the order of the labels is the order in which they first appear.
 
 
 def _esc50(folder: Path, esc10_only: bool = False) -> list[tuple[Path, str, str]] | None:
-    rows = _table(folder / "meta" / "esc50.csv", "filename", "fold", "target", "category", "esc10")
+    rows = _table(folder / "meta" / "esc50.csv", "filename", "fold", "target", "category", "esc10",
+                  numbers=("fold", "target"))
     if rows is None:
         return None
     rows = sorted(rows, key=lambda row: (int(row["target"]), row["filename"]))
@@ -129,7 +190,8 @@ def _esc10(folder: Path) -> list[tuple[Path, str, str]] | None:
 
 
 def _urbansound8k(folder: Path) -> list[tuple[Path, str, str]] | None:
-    rows = _table(folder / "metadata" / "UrbanSound8K.csv", "slice_file_name", "fold", "classID", "class")
+    rows = _table(folder / "metadata" / "UrbanSound8K.csv", "slice_file_name", "fold", "classID", "class",
+                  numbers=("fold", "classID"))
     if rows is None:
         return None
     rows = sorted(rows, key=lambda row: (int(row["classID"]), int(row["fold"]), row["slice_file_name"]))
@@ -162,13 +224,28 @@ def _folders(folder: Path) -> list[tuple[Path, str, str]] | None:
 
 
 LAYOUTS = {
-    "esc50": Layout(_esc50, "meta/esc50.csv and audio/", False, 2.0),
-    "urbansound8k": Layout(_urbansound8k, "metadata/UrbanSound8K.csv and audio/fold1/", False, 2.0),
-    "esc10": Layout(_esc10, "'001 - Dog bark'/1-30226-A.ogg (fold-id-take), or ESC-50", False, 2.0),
-    "audiomnist": Layout(_audiomnist, "data/01/0_01_0.wav (digit_speaker_take)", True, 1.0),
-    "fsdd": Layout(_fsdd, "recordings/0_theo_0.wav (digit_speaker_take)", True, 1.0),
+    "esc50": Layout(
+        _esc50, "meta/esc50.csv and audio/", False, 2.0, "ESC-50", "meta/esc50.csv",
+        "https://github.com/karolpiczak/ESC-50", "CC BY-NC 3.0", 2000, ("5",), ("esc50", "ESC-50", "ESC-50-master")),
+    "urbansound8k": Layout(
+        _urbansound8k, "metadata/UrbanSound8K.csv and audio/fold1/", False, 2.0, "UrbanSound8K",
+        "metadata/UrbanSound8K.csv", "https://urbansounddataset.weebly.com/urbansound8k.html", "CC BY-NC 3.0", 8732,
+        ("10",), ("urbansound8k", "UrbanSound8K")),
+    "esc10": Layout(
+        _esc10, "'001 - Dog bark'/1-30226-A.ogg (fold-id-take), or ESC-50", False, 2.0, "ESC-10", "??? - */?-*.ogg",
+        "https://github.com/karoldvl/ESC-10, or as a part of https://github.com/karolpiczak/ESC-50", "CC BY 3.0", 400,
+        ("5",), ("esc10", "ESC-10", "ESC-10-master", "esc50", "ESC-50", "ESC-50-master")),
+    "audiomnist": Layout(
+        _audiomnist, "data/01/0_01_0.wav (digit_speaker_take)", True, 1.0, "AudioMNIST", "data/??/?_??_*.wav",
+        "https://github.com/soerenab/AudioMNIST", "MIT", 30000, tuple(str(speaker) for speaker in range(55, 61)),
+        ("audiomnist", "AudioMNIST", "AudioMNIST-master")),
+    "fsdd": Layout(
+        _fsdd, "recordings/0_theo_0.wav (digit_speaker_take)", True, 1.0, "Free Spoken Digit Dataset",
+        "recordings/?_*_*.wav", "https://github.com/Jakobovski/free-spoken-digit-dataset", "CC BY-SA 4.0", 3000,
+        (), ("fsdd", "free-spoken-digit-dataset", "free-spoken-digit-dataset-master")),
     "folders": Layout(_folders, "CLASS/clip.wav or CLASS/GROUP/clip.wav", True, 1.0),
 }
+OFFICIAL = "official"
 
 
 def _recordings(folder: Path) -> Iterator[Path]:
@@ -179,16 +256,27 @@ def _recordings(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _table(path: Path, *columns: str) -> list[dict[str, str]] | None:
-    """The rows of a CSV file, or None where it is not there."""
+def _table(path: Path, *columns: str, numbers: tuple[str, ...] = ()) -> list[dict[str, str]] | None:
+    """The rows of a CSV file, with text in each of ``columns`` and whole ``numbers``; None where it is not there."""
     if not path.is_file():
         return None
-    with open(path, newline="", encoding="utf-8") as handle:
-        reader = csv.DictReader(handle)
-        missing = set(columns) - set(reader.fieldnames or [])
-        if missing:
-            raise FramiError(f"{path} has no column {', '.join(sorted(missing))}.", "Download the data set again.")
-        return list(reader)
+    again = "Download the data set again."
+    try:
+        with open(path, newline="", encoding="utf-8") as handle:
+            reader = csv.DictReader(handle)
+            missing = set(columns) - set(reader.fieldnames or [])
+            if missing:
+                raise FramiError(f"{path} has no column {', '.join(sorted(missing))}.", again)
+            rows = list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise FramiError(f"{path} cannot be read as a table: {error}", again) from error
+    for line, row in enumerate(rows, start=2):
+        wrong = next((column for column in columns if not row[column]
+                      or (column in numbers and not re.fullmatch("[0-9]{1,9}", row[column]))), None)
+        wrong = wrong or next((column for column in columns if set(row[column]) & set("/\\\0")), None)  # no paths
+        if wrong:
+            raise FramiError(f"{path}, row {line}: no valid {wrong}.", again)
+    return rows
 
 
 def _plain(label: str) -> str:

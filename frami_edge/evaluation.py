@@ -35,10 +35,11 @@ class Model:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """``confusion[i, j]``: how many clips of class i were taken for class j."""
+    """``confusion[i, j]``: how many clips of class i were taken for class j; ``predicted``: what each was taken for."""
 
     labels: tuple[str, ...]
     confusion: Array
+    predicted: tuple[int, ...] = ()
 
     @property
     def n(self) -> int:
@@ -92,6 +93,7 @@ def evaluate(model: Model, clips: Sequence[Clip], report: Callable[[int], object
     if not clips:
         raise FramiError("There are no recordings to evaluate on.")
     confusion = np.zeros((len(model.labels), len(model.labels)), dtype=np.int64)
+    predicted = np.empty(len(clips), dtype=np.int64)
     for first in range(0, len(clips), READ_AT_ONCE):
         part = clips[first : first + READ_AT_ONCE]
         waves = [model.prepared(read(clip.path, model.clip["sample_rate"])) for clip in part]
@@ -99,10 +101,11 @@ def evaluate(model: Model, clips: Sequence[Clip], report: Callable[[int], object
         for indices in batches_of_equal_length(waves, BATCH):
             logits = model.logits(np.stack([waves[index] for index in indices]))
             _check(logits, part[indices[0]].path)
-            np.add.at(confusion, ([part[index].label for index in indices], logits.argmax(axis=1)), 1)
+            predicted[[first + index for index in indices]] = logits.argmax(axis=1)
             done += len(indices)
             report(done)
-    return Evaluation(model.labels, confusion)
+    np.add.at(confusion, (np.array([clip.label for clip in clips]), predicted), 1)
+    return Evaluation(model.labels, confusion, tuple(predicted.tolist()))
 
 
 def predict(model: Model, path: Path, top: int = 3) -> list[tuple[str, float]]:

@@ -1,16 +1,16 @@
-"""Recipes: every number that a distillation depends on, in one frozen object, read from TOML.
+"""Recipes: every number that a distillation or a training depends on, in one frozen object, read from TOML.
 
-The values live in ``recipes/*.toml`` alone; there are no defaults in the code.
+The values live in ``recipes/`` alone; there are no defaults in the code. A recipe may also say which cell of a table it
+is for: that is a :class:`Cell`, and no part of what is computed.
 """
 
-import tomllib
-from importlib import resources
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 
-from frami_edge.errors import EXIT_USAGE, FramiError, nearest
+from frami_edge import recipe_files
+from frami_edge.errors import EXIT_USAGE, FramiError
+from frami_edge.recipe_files import names
 from frami_edge.tables import PositiveInt, Table, explain, to_toml
 
 NotNegative = Annotated[float, Field(strict=False, ge=0, allow_inf_nan=False)]
@@ -108,77 +108,98 @@ class Recipe(Table):
         return to_toml(self.model_dump(mode="json"))
 
 
-def names() -> list[str]:
-    """Recipes that ship with the package."""
-    folder = resources.files("frami_edge.recipes")
-    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+class Training(Table):
+    """How a network learns from labelled recordings: `frami-edge train`."""
+
+    epochs: Count  # 0: 40, and at least 1600 steps
+    batch_size: Annotated[int, Field(ge=2)]
+    lr: Positive
+    momentum: Fraction
+    weight_decay: NotNegative
+    temperature: Positive  # with a teacher
+    hard_weight: NotNegative  # with a teacher
+
+
+class TrainingRecipe(Table):
+    """A whole training."""
+
+    training: Training
+
+    def to_toml(self) -> str:
+        return to_toml(self.model_dump(mode="json"))
+
+
+class Cell(Table):
+    """Which cell of a table a recipe is for."""
+
+    dataset: Literal["audiomnist", "esc10", "esc50", "fsdd", "urbansound8k"]
+    test: Annotated[tuple[str, ...], Field(strict=False, min_length=1)]  # the groups that are kept from training
+    kind: Literal["teacher", "student", "kd", "data-free"]
+    teacher: str  # network
+    student: str = ""  # network; none where the teacher itself is the cell
+    tables: Annotated[tuple[str, ...], Field(strict=False)] = ()  # of the paper: table1, table2
+    paper: Annotated[float, Field(strict=False, ge=0, le=100)] | None = None  # the paper's accuracy in %
+    optional: bool = False  # left out unless it is asked for
+
+    @property
+    def network(self) -> str:
+        """The network that the cell gives the accuracy of."""
+        return self.student or self.teacher
+
+
+T = TypeVar("T", bound=Table)
+# the table that tells one kind of recipe from the other, and the command that takes it
+ROOTS: dict[type[Table], tuple[str, str]] = {Recipe: ("inversion", "frami-edge distill"),
+                                             TrainingRecipe: ("training", "frami-edge train")}
 
 
 def load(name: str, overrides: list[str] | None = None) -> Recipe:
-    """A recipe by name, or a TOML file by path, with ``table.key=value`` overrides.
+    """A distillation's recipe by name, or a TOML file by path, with ``table.key=value`` overrides.
 
     A recipe may say ``extends = "quick"`` and give only what differs.
 
     Raises:
         FramiError: no such recipe, an unknown key (the nearest is named), or a value out of range.
     """
-    table = _table(name, ())
-    for override in overrides or []:
-        _override(table, override)
-    return parse(table, f"recipe {name}")
+    return parse(_values(name, overrides), f"recipe {name}")
 
 
-def _table(name: str, extended_by: tuple[str, ...]) -> dict[str, Any]:
-    """The recipe's values, laid over those of the recipe that it extends."""
-    if name in extended_by:
-        raise FramiError(f"Recipes extend each other in a circle: {' -> '.join([*extended_by, name])}.",
-                         exit_code=EXIT_USAGE)
-    if name.endswith(".toml") or "/" in name:
-        path = Path(name)
-        if not path.is_file():
-            raise FramiError(f"There is no recipe file {path}.", exit_code=EXIT_USAGE)
-        text = path.read_text(encoding="utf-8")
-    elif name in names():
-        text = resources.files("frami_edge.recipes").joinpath(f"{name}.toml").read_text(encoding="utf-8")
-    else:
-        raise FramiError(f"There is no recipe '{name}'.", nearest(name, names()), exit_code=EXIT_USAGE)
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise FramiError(f"Recipe {name} is not valid TOML: {error}", exit_code=EXIT_USAGE) from error
-    base = table.pop("extends", None)
-    return table if base is None else _merged(_table(str(base), (*extended_by, name)), table)
+def load_training(name: str, overrides: list[str] | None = None) -> TrainingRecipe:
+    """A training's recipe; as :func:`load`."""
+    return _parse(_values(name, overrides), f"recipe {name}", TrainingRecipe)
 
 
-def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """``base`` with the values of ``over``, table by table."""
-    merged = dict(base)
-    for key, value in over.items():
-        below = merged.get(key)
-        merged[key] = _merged(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
-    return merged
+def load_any(name: str, overrides: list[str] | None = None) -> Recipe | TrainingRecipe:
+    """Whichever of the two the recipe is."""
+    trains = "training" in recipe_files.read(name)
+    return load_training(name, overrides) if trains else load(name, overrides)
+
+
+def cell(name: str) -> Cell | None:
+    """The cell of a table that a recipe is for; None for a recipe of general use."""
+    values = recipe_files.read(name).get("cell")
+    return None if values is None else _parse(values, f"recipe {name}: cell", Cell)
 
 
 def parse(table: dict[str, Any], where: str) -> Recipe:
+    return _parse(table, where, Recipe)
+
+
+def _values(name: str, overrides: list[str] | None) -> dict[str, Any]:
+    values = recipe_files.read(name, overrides)
+    values.pop("cell", None)
+    return values
+
+
+def _parse(table: dict[str, Any], where: str, model: type[T]) -> T:
+    for other, (root, command) in ROOTS.items():
+        if model in ROOTS and other is not model and root in table and ROOTS[model][0] not in table:
+            raise FramiError(f"{where} is for '{command}': it has a table [{root}].", exit_code=EXIT_USAGE)
     try:
-        return Recipe.model_validate(table)
+        return model.model_validate(table)
     except ValidationError as error:
-        raise FramiError(f"{where}: {explain(error, Recipe)}", exit_code=EXIT_USAGE) from error
+        raise FramiError(f"{where}: {explain(error, model)}", exit_code=EXIT_USAGE) from error
 
 
-def _override(table: dict[str, Any], text: str) -> None:
-    """Apply ``inversion.tau=0.2``; the value is read as TOML."""
-    key, separator, value = text.partition("=")
-    *parents, last = key.strip().split(".")
-    if not separator or not parents:
-        raise FramiError(f"'{text}' is not of the form table.key=value.", "For example: --set inversion.tau=0.2",
-                         exit_code=EXIT_USAGE)
-    for parent in parents:
-        table = table.setdefault(parent, {})
-        if not isinstance(table, dict):
-            raise FramiError(f"'{text}': {parent} is a value, not a table.", exit_code=EXIT_USAGE)
-    try:
-        table[last] = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        table[last] = value.strip()  # a bare word is a string
-
+__all__ = ["Cell", "Distillation", "Inversion", "Phase", "Recipe", "Training", "TrainingRecipe", "cell", "load",
+           "load_any", "load_training", "names", "parse"]

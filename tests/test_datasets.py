@@ -1,10 +1,13 @@
 """Layouts of data sets, made of empty files: labels in the official order, groups that a fair split keeps apart."""
 
+import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from frami_edge.datasets import LAYOUTS, open_dataset
+from frami_edge.datasets import LAYOUTS, locate, open_dataset
 from frami_edge.errors import EXIT_USAGE, FramiError
 
 ESC50_CSV = """filename,fold,target,category,esc10,src_file,take
@@ -142,6 +145,76 @@ def test_an_incomplete_table_or_folder_is_told(tmp_path: Path) -> None:
     (tmp_path / "meta" / "esc50.csv").write_text("filename,fold\n")
     with pytest.raises(FramiError, match="no column category, esc10, target"):
         open_dataset(tmp_path)
+
+
+def test_what_is_missing_is_said_exactly(tmp_path: Path) -> None:
+    below = make_esc50(tmp_path / "sets" / "ESC-50-master")
+    with pytest.raises(FramiError, match=r"has no meta/esc50.csv and audio/") as raised:
+        open_dataset(tmp_path / "sets", "esc50")
+    assert str(below) in raised.value.hint
+    with pytest.raises(FramiError) as raised:
+        open_dataset(below / "audio", "esc50")
+    assert f"Give {below} instead" in raised.value.hint
+    with pytest.raises(FramiError, match="has no metadata/UrbanSound8K.csv") as raised:
+        open_dataset(below, "urbansound8k")
+    assert "8732 clips, CC BY-NC 3.0): https://urbansounddataset" in raised.value.hint
+    with pytest.raises(FramiError, match="There is no folder") as raised:
+        open_dataset(tmp_path / "AudioMNIST", "audiomnist")
+    assert "https://github.com/soerenab/AudioMNIST" in raised.value.hint and "MIT" in raised.value.hint
+    for name in ("1-100032-A-0.wav", "5-9032-A-0.wav"):
+        (below / "audio" / name).unlink()
+    with pytest.raises(FramiError, match=r"audio/1-100032-A-0.wav is missing, and 1 more of 4 recordings"):
+        open_dataset(below)
+
+
+def test_the_official_split(tmp_path: Path) -> None:
+    words = make(tmp_path / "words", *(f"data/{speaker:02}/{digit}_{speaker:02}_0.wav" for speaker in range(1, 61)
+                                       for digit in range(10)))
+    rest, test = open_dataset(words).split("official")
+    assert rest.groups == [f"{speaker:02}" for speaker in range(1, 55)]
+    assert (test.groups, len(test.clips)) == (["55", "56", "57", "58", "59", "60"], 60)
+    assert open_dataset(words).shortfall == "600 of the 30000 clips of audiomnist are there."
+    assert open_dataset(make_esc50(tmp_path / "esc")).split("official")[1].groups == ["5"]
+    for speaker in ("56", "60"):
+        shutil.rmtree(words / "data" / speaker)
+    with pytest.raises(FramiError, match="and 56, 60 are not there") as raised:
+        open_dataset(words).split("official")
+    assert "github.com/soerenab" in raised.value.hint
+    with pytest.raises(FramiError, match="no official split"):
+        open_dataset(make(tmp_path / "own", "cat/a.wav", "dog/b.wav")).split("official")
+
+
+def test_a_data_set_is_found_beside_others(tmp_path: Path) -> None:
+    esc50 = make_esc50(tmp_path / "ESC-50-master")
+    make(tmp_path, "fsdd/recordings/0_theo_0.wav")
+    assert locate(tmp_path, "esc50") == locate(esc50, "esc50") == esc50
+    assert locate(tmp_path, "esc10") == esc50
+    assert locate(tmp_path, "fsdd") == tmp_path / "fsdd"
+    with pytest.raises(FramiError, match="No labelled recordings of audiomnist"):
+        locate(tmp_path, "audiomnist")
+
+
+@pytest.mark.parametrize("row,message", [
+    ("1-1-A-0.wav,one,0,dog,True,1,A", "row 6: no valid fold"),
+    ("1-1-A-0.wav,1", "row 6: no valid target"),
+    ("../../1-1-A-0.wav,1,0,dog,True,1,A", "row 6: no valid filename"),
+])
+def test_a_damaged_row_is_named(tmp_path: Path, row: str, message: str) -> None:
+    table = make_esc50(tmp_path) / "meta" / "esc50.csv"
+    table.write_text(ESC50_CSV + row + "\n")
+    with pytest.raises(FramiError, match=message):
+        open_dataset(tmp_path)
+
+
+@given(st.binary(max_size=80), st.booleans())
+def test_any_bytes_are_a_table_or_an_error(tmp_path_factory: pytest.TempPathFactory, junk: bytes, after: bool) -> None:
+    folder = make_esc50(tmp_path_factory.getbasetemp() / "any")
+    (folder / "meta" / "esc50.csv").write_bytes((ESC50_CSV.encode() if after else b"") + junk)
+    try:
+        clips = open_dataset(folder, "esc50").clips
+    except FramiError:
+        return
+    assert all(clip.path.is_file() for clip in clips)
 
 
 def test_the_spoken_digits(fsdd: Path) -> None:

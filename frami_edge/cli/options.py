@@ -10,11 +10,13 @@ DataFolder = Annotated[Path, typer.Argument(help="The data set.")]
 Layout = Annotated[str, typer.Option(
     help="auto, esc50, esc10, urbansound8k, audiomnist, fsdd, or folders (one for each class).")]
 TestGroups = Annotated[list[str] | None, typer.Option(
-    help="A speaker or fold; may be repeated.", show_default=False)]
+    help="A speaker or fold; may be repeated. official: those usual for the data set.", show_default=False)]
 Card = Annotated[Path | None, typer.Option(help="A teacher's card, where it is not teacher.toml beside it.")]
 Arch = Annotated[str | None, typer.Option(help="Code that builds a teacher's network: model.py:build.")]
 Trust = Annotated[bool, typer.Option("--trust", help="Run the code that a teacher's card names.")]
 Threads = Annotated[int, typer.Option(min=1, help="Threads of ONNX Runtime.")]
+Set = Annotated[list[str] | None, typer.Option("--set", help="Override one value: table.key=value.",
+                                               show_default=False)]
 Seed = Annotated[int, typer.Option(help="Of everything random.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace the file that is there.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]

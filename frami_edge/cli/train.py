@@ -27,9 +27,11 @@ Train a network on the labelled recordings in FOLDER.
   frami-edge train fsdd --network wrn16 --test theo --out student.pt
   frami-edge train fsdd --network wrn16 --test theo --teacher teacher.pt   # imitates a teacher: writes student.pt
   frami-edge train sounds --time-independent --seconds 2                # CLASS/clip.wav
+  frami-edge train fsdd --test theo --set training.epochs=20            # other values than the recipe's
 
 The clips of --test (speakers, folds) are kept out of training. They are never used to choose anything: the weights of
 the last epoch are what is written, and only then is their accuracy taken. Ctrl-C keeps the last whole epoch.
+--test official keeps the groups that are usual for the data set: the last fold, the last six speakers.
 """
 
 
@@ -52,11 +54,14 @@ def register(app: typer.Typer) -> None:
             help="Words, or sounds that may be rolled in time; by default as is usual for the data set.")] = None,
         seconds: Annotated[float | None, typer.Option(
             min=0.05, show_default=False, help="Of the clips; by default as is usual for the data set.")] = None,
-        epochs: Annotated[int, typer.Option(min=0, help="0: 40, and at least 1600 steps.")] = 0,
-        batch_size: Annotated[int, typer.Option(min=2)] = 64,
-        lr: Annotated[float, typer.Option(help="Of SGD at the start; falls as a cosine.")] = 0.1,
-        temperature: Annotated[float, typer.Option(help="With --teacher: T in KL * T^2.")] = 4.0,
-        hard_weight: Annotated[float, typer.Option(help="With --teacher: weight of the labels' cross-entropy.")] = 0.0,
+        recipe: Annotated[str, typer.Option(help="A recipe for trainings, or a TOML file.")] = "training",
+        set_: options.Set = None,
+        epochs: Annotated[int | None, typer.Option(min=0, help="0: 40, and at least 1600 steps.")] = None,
+        batch_size: Annotated[int | None, typer.Option(min=2)] = None,
+        lr: Annotated[float | None, typer.Option(help="Of SGD at the start; falls as a cosine.")] = None,
+        temperature: Annotated[float | None, typer.Option(help="With --teacher: T in KL * T^2.")] = None,
+        hard_weight: Annotated[float | None, typer.Option(
+            help="With --teacher: weight of the labels' cross-entropy.")] = None,
         seed: options.Seed = 0,
         force: options.Force = False,
         device: options.Device = "auto",
@@ -65,10 +70,10 @@ def register(app: typer.Typer) -> None:
         from frami_edge import networks
         from frami_edge.compute import choose
         from frami_edge.files import refuse_overwrite
-        from frami_edge.training import Settings
 
         out = out or Path("student.pt" if teacher else "teacher.pt")
-        settings = Settings(epochs, batch_size, lr, temperature=temperature, hard_weight=hard_weight, seed=seed)
+        settings = _settings(recipe, set_, seed, epochs=epochs, batch_size=batch_size, lr=lr, temperature=temperature,
+                             hard_weight=hard_weight)
         networks.describe(network)  # an unknown name is told before anything is read
         refuse_overwrite(out, force)
         _check_options(teacher, card, arch, trust, time_dependent, seconds)
@@ -77,6 +82,16 @@ def register(app: typer.Typer) -> None:
         given = opened.card if opened else _read_card(card)
         run_train(open_data(folder, dataset, time_dependent, seconds, given), test or [], network, out, settings,
                   compute, opened, given)
+
+
+def _settings(recipe: str, overrides: list[str] | None, seed: int, **options: float | None) -> "Settings":
+    """The recipe's values, those of the command's own options first."""
+    from frami_edge.recipe import load_training
+    from frami_edge.training import Settings
+
+    values = load_training(recipe, overrides).training.model_dump()
+    given = {name: value for name, value in options.items() if value is not None}
+    return Settings(**(values | given), seed=seed)
 
 
 def open_data(folder: Path, layout: str, time_dependent: bool | None, seconds: float | None,
@@ -92,13 +107,16 @@ def run_train(data: "Dataset", test: list[str], network: str, out: Path, setting
               opened: "OpenedTeacher | None" = None, card: "TeacherCard | None" = None) -> None:
     """Train on all groups but ``test``, write ``out``, then take the accuracy on ``test``."""
     training_part, test_part = data.split(*test)
-    kept = f"{len(test_part.clips)} clips ({' and '.join(test)})" if test else "none (--test GROUP keeps some)"
+    kept = "none (--test GROUP keeps some)"
+    if test:
+        kept = f"{len(test_part.clips)} clips ({' and '.join(test_part.groups)})"
     console.err.print(f"{len(training_part.clips)} clips of {data.name} -> {network} on {compute.summary()}; "
                       f"kept for the test: {kept}", highlight=False, markup=False, soft_wrap=True)
     recordings, card = _load(training_part, card)
     training = _training(network, recordings, card, settings, compute, opened)
     interrupted = _run(training)
-    _save(out, training, _provenance(training, training_part, test, opened, interrupted))
+    provenance = _provenance(training, training_part, test_part.groups, opened, interrupted)
+    _save(out, training, provenance)
     if interrupted:
         raise typer.Exit(INTERRUPTED)
     if test:
@@ -178,8 +196,12 @@ def _run(training: "Training") -> bool:
 
 def _save(out: Path, training: "Training", provenance: dict[str, Any]) -> None:
     from frami_edge import checkpoints
+    from frami_edge.files import write_atomically
+    from frami_edge.tables import to_toml
 
     checkpoints.save(out, training.network, training.card, provenance)
+    write_atomically(out.with_suffix(".recipe.toml"),
+                     lambda aside: aside.write_text(to_toml(provenance["recipe"]), encoding="utf-8"))
     epochs, done = training.epochs, training.epochs_done
     after = f"{done} epochs" if done == epochs else f"epoch {done} of {epochs}: it was interrupted, and is less good"
     how = "learned the labels"
@@ -196,6 +218,7 @@ def _provenance(training: "Training", data: "Dataset", test: list[str], opened: 
     from frami_edge import __version__
 
     settings = asdict(training.settings) | {"epochs": training.epochs, "batch_size": training.batch_size}
+    values = {name: value for name, value in asdict(training.settings).items() if name != "seed"}
     if opened is None:
         del settings["temperature"], settings["hard_weight"]
     return {
@@ -204,6 +227,9 @@ def _provenance(training: "Training", data: "Dataset", test: list[str], opened: 
         "teacher_sha256": opened.sha256 if opened else None,
         "recordings": {"dataset": data.name, "clips": len(data.clips), "groups": data.groups, "test_groups": test},
         "settings": settings,
+        "recipe": {"training": values},
+        "seed": training.settings.seed,
+        "compute": training.compute.summary(),
         "epochs_done": training.epochs_done,
         "interrupted": interrupted,
         "seconds": round(training.seconds, 1),

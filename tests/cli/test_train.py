@@ -8,8 +8,9 @@ import pytest
 import soundfile
 from typer.testing import CliRunner, Result
 
-from frami_edge import checkpoints
+from frami_edge import checkpoints, recipe
 from frami_edge.cli.main import app
+from frami_edge.training import Settings
 
 PITCHES = {"high": 3000, "low": 300}
 
@@ -79,6 +80,22 @@ def test_a_card_is_followed(tones: Path) -> None:
     assert made.card.labels == ("low", "middle", "high")
     assert made.card.frontend.normalisation.mean == -7.0
     assert (made.network.classes, made.network.n_mels) == (3, 16)
+
+
+def test_a_recipe_says_how(tones: Path) -> None:
+    Path("mine.toml").write_text('extends = "training"\n[training]\nlr = 0.02\nepochs = 7\n')
+    done = train(tones, "--recipe", "mine.toml", "--set", "training.momentum=0.5", "--epochs", 2)
+    assert done.exit_code == 0, done.output
+    expected = {"epochs": 2, "batch_size": 12, "lr": 0.02, "momentum": 0.5, "weight_decay": 5e-4, "temperature": 4.0,
+                "hard_weight": 0.0}
+    assert checkpoints.load(Path("teacher.pt")).provenance["recipe"] == {"training": expected}
+    assert recipe.load_training("teacher.recipe.toml").training.model_dump() == expected
+    assert Settings() == Settings(**recipe.load_training("training").training.model_dump())
+    for words, problem in ((["--recipe", "quick"], "is for 'frami-edge distill'"),
+                           (["--set", "training.lrr=1"], "Did you mean 'lr'"),
+                           (["--set", "training.lr=0"], "training.lr")):
+        done = train(tones, "--out", "no.pt", *words)
+        assert done.exit_code == 2 and problem in done.stderr
 
 
 def test_nothing_is_overwritten_without_force(tones: Path) -> None:

@@ -1,0 +1,125 @@
+"""`frami-edge reproduce`: a table like the paper's, cell by cell, with what its differences are worth."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from frami_edge.cli import console, options
+from frami_edge.errors import EXIT_CANNOT_RUN, EXIT_USAGE, FramiError
+
+if TYPE_CHECKING:
+    from frami_edge.reproduce.plan import Entry, Outcome, Plan
+    from frami_edge.reproduce.tasks import Options
+
+HELP = """
+Run the cells of TABLE one after another, and write the table beside the paper's numbers.
+
+\b
+  frami-edge reproduce table1 --data sounds         # ESC-50, UrbanSound8K and AudioMNIST lie below
+  frami-edge reproduce esc50 --data ESC-50-master --seeds 1 --plan   # only say what it would take
+  frami-edge reproduce digits --data fsdd --teacher vendor/teacher.pt --trust --student wrn16
+  frami-edge reproduce esc10 --data esc10 --arms frami,adi --test 4  # another fold
+
+TABLE is table1 or table2 of the paper, or a data set: urbansound8k, esc50, audiomnist, esc10, digits. Writes TABLE.md,
+TABLE.json and TABLE.svg, and for each cell a folder with the model, its recipe and what was heard in each test clip.
+Ctrl-C at any time: the same command goes on, and skips what is done. Nothing is selected on test clips.
+"""
+Names = list[str] | None
+
+
+def register(app: typer.Typer) -> None:
+    @app.command("reproduce", help=HELP)
+    def reproduce(
+        table: Annotated[str, typer.Argument(help="table1, table2, or a data set.")],
+        data: Annotated[Path, typer.Option(help="The data set, or a folder of data sets.")],
+        seeds: Annotated[int, typer.Option(min=1, help="Of every student: 0, 1, 2, ...")] = 3,
+        arms: Annotated[Names, typer.Option(help="Only these rows, such as frami,adi.", show_default=False)] = None,
+        student: Annotated[Names, typer.Option(help="Only this student: wrn16, res18.", show_default=False)] = None,
+        against: Annotated[str, typer.Option(help="The row that every other one is compared with.")] = "frami",
+        budget: Annotated[str, typer.Option(help="Time for each data-free cell, such as 10m; by default all get the "
+                                                 "same samples and steps instead.", show_default=False)] = "",
+        test: Annotated[Names, typer.Option(help="Other test groups than the recipes'.", show_default=False)] = None,
+        set_: options.Set = None,
+        out: Annotated[Path | None, typer.Option(help="By default reproduce-TABLE.", show_default=False)] = None,
+        plan: Annotated[bool, typer.Option("--plan", help="Say what would be run, and how long; run nothing.")] = False,
+        teacher: Annotated[Path | None, typer.Option(help="A teacher that is there already.")] = None,
+        card: options.Card = None,
+        arch: options.Arch = None,
+        trust: options.Trust = False,
+        device: options.Device = "auto",
+        precision: options.Precision = "auto",
+    ) -> None:
+        from frami_edge.reproduce.tasks import Options
+
+        if (card or arch or trust) and not teacher:
+            raise FramiError("--card, --arch and --trust say how to open a teacher, and there is no --teacher.",
+                             exit_code=EXIT_USAGE)
+        if budget:
+            _check_budget(budget)
+        run_reproduce(table, Options(
+            data, out or Path(f"reproduce-{table}"), seeds, _split(arms), _split(student), tuple(set_ or ()),
+            _split(test), budget, teacher, card, arch, trust, device, precision), against, plan)
+
+
+def run_reproduce(table: str, chosen: "Options", against: str, plan_only: bool) -> None:
+    """Plan, estimate, run, and print the table to stdout."""
+    from frami_edge.reproduce import plan as planning
+    from frami_edge.reproduce.running import interruptible
+    from frami_edge.runs import RunDirectory
+
+    plan = planning.Plan(table, chosen, against)
+    for sentence in plan.shortfalls():
+        _tell(f"{sentence} The results cannot be compared with the paper's.")
+    if plan_only:
+        _show(plan)
+        return
+    with interruptible(), RunDirectory(chosen.out).locked():
+        try:
+            outcome = plan.run(_show(plan), _tell)
+        except KeyboardInterrupt:
+            _tell(f"Interrupted. What is done is kept in {chosen.out}: the same command goes on.")
+            raise
+    _finish(plan, outcome)
+
+
+def _show(plan: "Plan") -> "list[Entry]":
+    from frami_edge.reproduce.plan import lines
+
+    entries = plan.entries(_tell)
+    for line in lines(entries):
+        _tell(line)
+    return entries
+
+
+def _finish(plan: "Plan", outcome: "Outcome") -> None:
+    folder, name = plan.options.out, plan.name
+    console.out.print((folder / f"{name}.md").read_text(encoding="utf-8"), highlight=False, markup=False,
+                      soft_wrap=True)
+    _tell(f"Written: {', '.join(str(folder / f'{name}{suffix}') for suffix in ('.md', '.json', '.svg'))}")
+    if outcome.failures:
+        _tell(f"{len(outcome.failures)} cells failed and are not in the table.")
+        raise typer.Exit(EXIT_CANNOT_RUN)
+
+
+def _check_budget(budget: str) -> None:
+    """The duration can be read, and `frami-edge distill` can keep to one."""
+    from typer.main import get_command
+
+    from frami_edge.cli.main import app
+    from frami_edge.reproduce.timing import seconds_of
+
+    seconds_of(budget)
+    distill = get_command(app).commands["distill"]  # type: ignore[attr-defined]
+    if not any("--budget" in parameter.opts for parameter in distill.params):
+        raise FramiError("'frami-edge distill' of this version keeps to no time budget.",
+                         "Leave out --budget: all arms then get the same samples and steps.", exit_code=EXIT_USAGE)
+
+
+def _split(names: Names) -> tuple[str, ...]:
+    """Options that may be repeated, or hold several names with commas between."""
+    return tuple(part.strip() for name in names or [] for part in name.split(",") if part.strip())
+
+
+def _tell(line: str) -> None:
+    console.err.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,187 @@
+"""The plan of a table: which tasks are done, how long the others will take, and running them one after another."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+from frami_edge import checkpoints
+from frami_edge.compute import choose as choose_compute
+from frami_edge.datasets import Dataset, locate, open_dataset
+from frami_edge.errors import EXIT_USAGE, FramiError
+from frami_edge.reproduce import results, table, timing
+from frami_edge.reproduce.results import Result
+from frami_edge.reproduce.running import Column, Runner
+from frami_edge.reproduce.tasks import Options, Task, choose
+from frami_edge.teacher.opening import open_teacher
+
+DONE, BEGUN, TO_DO = "done", "begun", "to do"
+Tell = Callable[[str], object]
+
+
+@dataclass
+class Entry:
+    task: Task
+    state: str
+    seconds: float  # that it will take; 0 where it is done
+
+
+class Outcome(NamedTuple):
+    results: list[Result]
+    failures: list[FramiError]
+
+
+class Plan:
+    """All tasks of a table.
+
+    Args:
+        against: the arm that every other one is compared with.
+
+    Raises:
+        FramiError: a data set is missing or not what was expected, or the teacher cannot be opened.
+    """
+
+    def __init__(self, name: str, options: Options, against: str = "frami", runner: Runner | None = None) -> None:
+        self.name, self.options, self.against = name, options, against
+        self.tasks = choose(name, options)
+        self.runner = runner or Runner(options)
+        self.columns = _open_columns(self.tasks, options)
+        for task in self.tasks:
+            found = self._done(task)
+            if found and task.cell.kind == "teacher":
+                self.runner.adopt_teacher(task, self._column(task), found)
+
+    def shortfalls(self) -> list[str]:
+        """A sentence for each data set that is not whole."""
+        return sorted({column.data.shortfall for column in self.columns.values()} - {""})
+
+    def entries(self, tell: Tell = lambda line: None) -> list[Entry]:
+        """The state of each task, with the time it will take; times a few steps where no cell like it is done."""
+        compute = choose_compute(self.options.device, self.options.precision)
+        done, known = results.below(self.options.out), dict[str, float]()
+        entries = []
+        for task in self.tasks:
+            state = self._state(task)
+            if state != DONE and task.recipe not in known:
+                column, seconds = self._column(task), timing.from_results(task, self.options.budget, done)
+                if self.options.budget and task.data_free:
+                    seconds = timing.seconds_of(self.options.budget)
+                if self.options.teacher and task.cell.kind == "teacher":
+                    seconds = 0.0  # only its accuracy is taken
+                if seconds is None:
+                    tell(f"timing a few steps of {task.recipe}")
+                    seconds = timing.measured(task, column, compute)
+                known[task.recipe] = seconds
+            entries.append(Entry(task, state, 0.0 if state == DONE else known[task.recipe]))
+        return entries
+
+    def run(self, entries: list[Entry], tell: Tell) -> Outcome:
+        """Run what is not done. The table is written anew after each cell, so an interruption leaves one too.
+
+        A cell that fails is told and left out; a teacher that fails ends the run, for nothing can go on without it.
+        """
+        outcome = Outcome([], [])
+        for number, entry in enumerate(entries):
+            task, column = entry.task, self._column(entry.task)
+            left = sum(other.seconds for other in entries[number:])
+            found = self._done(task)
+            if found is None:
+                tell(f"[{number + 1}/{len(entries)}] {task.recipe}, seed {task.seed}: {duration(entry.seconds)}; "
+                     f"{duration(left)} in all")
+                try:
+                    found = self.runner.run(task, column)
+                except FramiError as error:
+                    if task.cell.kind == "teacher":
+                        raise
+                    tell(f"{error.problem} {error.hint}")
+                    outcome.failures.append(error)
+                    continue
+                tell(f"    {100 * found.accuracy:.1f} % of {len(found.truth)} clips, {duration(found.seconds)}")
+            if task.cell.kind == "teacher" and not column.predicted:
+                self.runner.adopt_teacher(task, column, found)
+            outcome.results.append(found)
+            table.write(self.options.out, self.name, [*outcome.results, *self._beside()], self.against)
+        return outcome
+
+    def _beside(self) -> list[Result]:
+        """What earlier runs with the same settings did beyond the tasks of this one: it belongs in the table too."""
+        seeds = 1 + max((found.seed for found in results.below(self.options.out)), default=0)
+        chosen = {(task.recipe, task.seed) for task in self.tasks}
+        everything = choose(self.name, replace(self.options, seeds=max(seeds, self.options.seeds)), everything=True)
+        found = (self._done(task) for task in everything if (task.group, task.cell.teacher) in self.columns
+                 and (task.recipe, task.seed) not in chosen)
+        return [result for result in found if result]
+
+    def _column(self, task: Task) -> Column:
+        return self.columns[task.group, task.cell.teacher]
+
+    def _done(self, task: Task) -> Result | None:
+        column = self._column(task)
+        if column.opened is None and task.cell.kind != "teacher":
+            return None  # what it depends on is not there
+        return self.runner.done(task, column)
+
+    def _state(self, task: Task) -> str:
+        if self._done(task):
+            return DONE
+        column = self._column(task)
+        return BEGUN if column.opened and self.runner.begun(task, column) else TO_DO
+
+
+def _open_columns(tasks: list[Task], options: Options) -> dict[tuple[str, str], Column]:
+    """The data of each column, split as its cells want it, and the teacher where one was given."""
+    opened: dict[str, tuple[Dataset, Column]] = {}
+    columns: dict[tuple[str, str], Column] = {}
+    given = open_teacher(options.teacher, card=options.card, arch=options.arch, trust=options.trust) \
+        if options.teacher else None
+    for task in tasks:
+        cell, key = task.cell, (task.group, task.cell.teacher)
+        if key in columns:
+            continue
+        if cell.dataset not in opened:
+            folder = locate(options.data, cell.dataset)
+            data = open_dataset(folder, cell.dataset)
+            opened[cell.dataset] = data, Column(data, folder)
+        data, column = opened[cell.dataset]
+        rest, _ = data.split(*cell.test)
+        if not rest.clips:
+            raise FramiError(f"{column.folder}: all clips are in the test, and none is left to train on.")
+        if given and options.teacher:
+            data.with_labels(given.card.labels)  # a class that the teacher lacks is told now
+            _refuse_seen(options.teacher, cell.test)
+        columns[key] = Column(data, column.folder, options.teacher, given)
+    return columns
+
+
+def _refuse_seen(teacher: Path, test: tuple[str, ...]) -> None:
+    """A teacher whose own record says that it was trained on test clips is no teacher for this table."""
+    try:
+        record = checkpoints.load(teacher).provenance.get("recordings", {})
+    except FramiError:  # a vendor's file, which has no record
+        return
+    seen = sorted(set(test) & set(record.get("groups", [])))
+    if seen:
+        raise FramiError(f"{teacher} was trained on {', '.join(seen)}, which this table keeps for the test.",
+                         "Leave out --teacher to train one, or choose other --test groups.", exit_code=EXIT_USAGE)
+
+
+def lines(entries: list[Entry]) -> Iterator[str]:
+    """The plan for people: a line for each cell, its seeds together."""
+    for recipe in dict.fromkeys(entry.task.recipe for entry in entries):
+        mine = [entry for entry in entries if entry.task.recipe == recipe]
+        states = [f"{sum(entry.state == state for entry in mine)} {state}" for state in (DONE, BEGUN, TO_DO)
+                  if any(entry.state == state for entry in mine)]
+        waiting = [entry.seconds for entry in mine if entry.state != DONE]
+        each = f", {duration(waiting[0])} each" if waiting else ""
+        yield f"{recipe:34} {', '.join(states)}{each}"
+    total = sum(entry.seconds for entry in entries)
+    waiting_cells = sum(entry.state != DONE for entry in entries)
+    yield f"{waiting_cells} of {len(entries)} cells to run: {duration(total)} in all" if waiting_cells \
+        else f"All {len(entries)} cells are done."
+
+
+def duration(seconds: float) -> str:
+    """About how long, for people."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,73 @@
+"""The result of a cell, kept with what was heard in each clip, so that cells can be compared clip by clip."""
+
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from frami_edge.files import write_atomically
+
+FILE = "cell.json"
+SCHEMA = 1
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True)
+class Result:
+    """``truth`` and ``predicted`` are indices into ``labels``, one for each of ``clips``."""
+
+    key: str
+    recipe: str
+    group: str
+    arm: str
+    kind: str
+    teacher: str  # network
+    student: str  # network
+    dataset: str
+    test: list[str]
+    seed: int
+    budget: str
+    values: dict[str, Any]
+    labels: list[str]
+    clips: list[str]  # paths below the data set's folder
+    truth: list[int]
+    predicted: list[int]
+    agreement: float | None  # share of the clips that the teacher takes for the same class
+    seconds: float  # of training or distilling
+    samples: int | None  # synthesized
+    verdict: dict[str, float]  # of `frami-edge distill`, without data
+    model_sha256: str
+    teacher_sha256: str
+    version: str
+    compute: str
+
+    @property
+    def right(self) -> Array:
+        """Which clips were recognised, bool (clips,)."""
+        return np.array(self.truth) == np.array(self.predicted)
+
+    @property
+    def accuracy(self) -> float:
+        return float(self.right.mean())
+
+    def write(self, folder: Path) -> None:
+        content = {"schema": SCHEMA, "n": len(self.truth), "correct": int(self.right.sum())} | asdict(self)
+        write_atomically(folder / FILE, lambda aside: aside.write_text(json.dumps(content), encoding="utf-8"))
+
+
+def read(folder: Path, key: str | None = None) -> Result | None:
+    """What :meth:`Result.write` wrote, where it is there, whole, and of ``key``."""
+    try:
+        content = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        result = Result(**{field.name: content[field.name] for field in fields(Result)})
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return result if key in (None, result.key) and len(result.truth) == len(result.predicted) > 0 else None
+
+
+def below(out: Path) -> list[Result]:
+    """All results in a folder of :mod:`frami_edge.reproduce`."""
+    found = (read(path.parent) for path in sorted(out.glob(f"*/*/{FILE}")))
+    return [result for result in found if result]

@@ -1,0 +1,207 @@
+"""Running a cell: one of this program's own commands in a process of its own, then the accuracy of what it made."""
+
+import contextlib
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from frami_edge import __version__, checkpoints
+from frami_edge.datasets import Dataset
+from frami_edge.errors import FramiError
+from frami_edge.evaluation import evaluate, torch_model
+from frami_edge.files import sha256, write_atomically
+from frami_edge.reproduce import results
+from frami_edge.reproduce.results import Result
+from frami_edge.reproduce.tasks import Options, Task
+from frami_edge.teacher.opening import OpenedTeacher, open_teacher
+
+INTERRUPTED = 130
+PATIENCE = 15  # seconds in which an interrupted command saves what it has
+Call = Callable[[list[str], Path], int]  # (words after `frami-edge`, file for its results) -> exit code
+
+
+@dataclass
+class Column:
+    """What the cells of one data set and one teacher share."""
+
+    data: Dataset  # labelled as the data set does
+    folder: Path  # of the data set
+    path: Path | None = None  # the teacher's file, once there is one
+    opened: OpenedTeacher | None = None
+    predicted: tuple[int, ...] = ()  # by the teacher, on the test clips
+    _hashes: dict[tuple[str, ...], str] = field(default_factory=dict)
+
+    def clips_sha256(self, test: tuple[str, ...]) -> str:
+        """Identifies the split: the names of the test clips, and the number of the others."""
+        if test not in self._hashes:
+            rest, kept = self.data.split(*test)
+            names = [self.name(clip.path) for clip in kept.clips]
+            split = json.dumps([self.data.name, len(rest.clips), names])
+            self._hashes[test] = hashlib.sha256(split.encode()).hexdigest()
+        return self._hashes[test]
+
+    def name(self, path: Path) -> str:
+        return path.relative_to(self.folder).as_posix()
+
+
+class Runner:
+    """Runs tasks; ``call`` can be replaced in tests."""
+
+    def __init__(self, options: Options, call: "Call | None" = None) -> None:
+        self.options, self.call = options, call or run_command
+
+    def key(self, task: Task, column: Column) -> str:
+        """Of a task whose column has its teacher, where it needs one."""
+        teacher = column.opened.sha256 if column.opened else ""
+        if task.cell.kind == "teacher" and not self.options.teacher:
+            teacher = ""  # it is made from nothing
+        return task.key(column.clips_sha256(task.cell.test), teacher, self.options.budget)
+
+    def done(self, task: Task, column: Column) -> Result | None:
+        key = self.key(task, column)
+        return results.read(task.folder(self.options.out, key), key)
+
+    def begun(self, task: Task, column: Column) -> bool:
+        return (task.folder(self.options.out, self.key(task, column)) / "student.run" / "checkpoint.pt").is_file()
+
+    def run(self, task: Task, column: Column) -> Result:
+        """Make what the cell needs, unless it is there, and take its accuracy.
+
+        Raises:
+            FramiError: the command failed; it said why on stderr.
+            KeyboardInterrupt: Ctrl-C; what was made so far is kept.
+        """
+        key = self.key(task, column)
+        folder = task.folder(self.options.out, key)
+        given = self.options.teacher if task.cell.kind == "teacher" else None
+        model = given or folder / ("teacher.pt" if task.cell.kind == "teacher" else "student.pt")
+        folder.mkdir(parents=True, exist_ok=True)
+        if not given and not _whole(model):
+            words = command(task, model, column, self.options)
+            code = self.call(words, folder / "output.txt")
+            if code == INTERRUPTED:
+                raise KeyboardInterrupt
+            if code != 0 or not model.is_file():
+                raise FramiError(f"{task.recipe}, seed {task.seed}, failed with exit code {code}.",
+                                 f"To see why: frami-edge {' '.join(words)}")
+        result = self._evaluated(task, column, key, model)
+        result.write(folder)
+        return result
+
+    def _evaluated(self, task: Task, column: Column, key: str, path: Path) -> Result:
+        """The accuracy on the test clips: that of the last step, as everywhere."""
+        options, cell = self.options, task.cell
+        if path == options.teacher:
+            opened = open_teacher(path, card=options.card, arch=options.arch, trust=options.trust)
+            provenance: dict[str, Any] = {}
+        else:
+            opened, provenance = open_teacher(path), checkpoints.load(path).provenance
+        test = column.data.with_labels(opened.card.labels).split(*cell.test)[1]
+        predicted = evaluate(torch_model(opened.teacher, opened.card), test.clips).predicted
+        agreement = None
+        if column.predicted and cell.kind != "teacher":
+            agreement = sum(map(int.__eq__, predicted, column.predicted)) / len(predicted)
+        seconds = provenance.get("seconds", 0.0)
+        return Result(
+            key, task.recipe, task.group, task.arm, cell.kind, cell.teacher, cell.student, column.data.name,
+            list(cell.test), task.seed, options.budget if task.data_free else "", task.values, list(test.labels),
+            [column.name(clip.path) for clip in test.clips], [clip.label for clip in test.clips], list(predicted),
+            agreement, sum(seconds.values()) if isinstance(seconds, dict) else seconds, provenance.get("samples"),
+            provenance.get("verdict", {}), sha256(path), column.opened.sha256 if column.opened else "", __version__,
+            provenance.get("compute", ""))
+
+    def adopt_teacher(self, task: Task, column: Column, result: Result) -> None:
+        """Let the column's other cells use the teacher that ``task`` made, or that was given."""
+        options = self.options
+        column.path = options.teacher or task.folder(options.out, result.key) / "teacher.pt"
+        column.opened = open_teacher(column.path, card=options.card, arch=options.arch, trust=options.trust)
+        column.predicted = tuple(result.predicted)
+        card = column.opened.card.to_toml()
+        write_atomically(card_file(task, options), lambda aside: aside.write_text(card, encoding="utf-8"))
+
+
+def card_file(task: Task, options: Options) -> Path:
+    """The teacher's card, whose front-end and labels the student without a teacher takes too."""
+    return options.out / task.group / f"{task.cell.teacher}.toml"
+
+
+def command(task: Task, model: Path, column: Column, options: Options) -> list[str]:
+    """The words after ``frami-edge`` that make ``model``."""
+    cell = task.cell
+    common = ["--recipe", task.recipe, *(word for each in task.overrides for word in ("--set", each)), "--seed",
+              str(task.seed), "--out", str(model), "--device", options.device, "--precision", options.precision]
+    teacher = [str(column.path), *_opening(options)]
+    if task.data_free:
+        budget = ["--budget", options.budget] if options.budget else []
+        return ["distill", *teacher, "--student", cell.network, *common, *budget, "--resume"]
+    words = ["train", str(column.folder), "--dataset", cell.dataset, *(w for g in cell.test for w in ("--test", g)),
+             "--network", cell.network, *common, "--force"]
+    if cell.kind == "kd":
+        words += ["--teacher", *teacher]
+    if cell.kind == "student":
+        words += ["--card", str(card_file(task, options))]
+    return words
+
+
+def _opening(options: Options) -> list[str]:
+    """How a vendor's teacher is opened; one that was trained here needs none of it."""
+    words = ["--card", str(options.card)] if options.card else []
+    words += ["--arch", options.arch] if options.arch else []
+    return words + (["--trust"] if options.trust else [])
+
+
+def _whole(model: Path) -> bool:
+    """Whether ``model`` was made to its end; an interrupted training leaves its last epoch."""
+    return model.is_file() and not checkpoints.load(model).provenance.get("interrupted")
+
+
+def run_command(words: list[str], output: Path) -> int:
+    """``frami-edge WORDS`` in a process of its own; its results go to ``output``, its progress to our stderr.
+
+    The process has its own group, so Ctrl-C in a terminal reaches us alone; it is then passed on, and we wait until
+    the process has saved what it has.
+    """
+    group = 0 if os.name == "posix" else None
+    with open(output, "a", encoding="utf-8") as results_file, subprocess.Popen(
+            [sys.executable, "-m", "frami_edge", *words], stdout=results_file, process_group=group) as process:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            _interrupt(process)
+            raise
+
+
+def _interrupt(process: "subprocess.Popen[bytes]") -> None:
+    """Pass Ctrl-C on and wait; again after a while, for while a library is imported it may be swallowed."""
+    while process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            continue
+        except KeyboardInterrupt:  # a second Ctrl-C
+            process.kill()
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """SIGTERM ends a run as Ctrl-C does, and SIGINT is not ignored, wherever we were started from.
+
+    A shell starts what runs in its background with SIGINT ignored, and the processes started here would inherit that.
+    """
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

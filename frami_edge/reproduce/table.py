@@ -1,0 +1,210 @@
+"""The table that comes of the results: rows beside the paper's numbers, and what differences between arms are worth."""
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from frami_edge import __version__, recipe
+from frami_edge.datasets import LAYOUTS
+from frami_edge.errors import FramiError
+from frami_edge.files import write_atomically
+from frami_edge.reproduce import chart
+from frami_edge.reproduce.results import Result
+from frami_edge.reproduce.tasks import ARMS, place
+from frami_edge.statistics import RESAMPLES, Difference, mean_sd, paired_bootstrap, spearman
+
+SCHEMA = 1
+LEAST_RUNS = 5  # below which a rank correlation says nothing
+
+
+@dataclass(frozen=True)
+class Row:
+    """One arm of one column. Accuracies and agreement in per cent."""
+
+    group: str
+    teacher: str
+    student: str
+    arm: str
+    recipe: str
+    seeds: list[int]
+    accuracies: list[float]
+    mean: float
+    sd: float | None
+    n: int  # test clips
+    agreement: float | None
+    samples: int | None
+    minutes: float
+    paper: float | None
+
+    @property
+    def column(self) -> tuple[str, str]:
+        return self.group, self.teacher
+
+    @property
+    def title(self) -> str:
+        return ARMS.get(self.arm, self.arm)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """``difference`` is that of the arm minus the other one."""
+
+    group: str
+    student: str
+    arm: str
+    minus: str
+    difference: Difference
+
+
+def rows(results: Iterable[Result]) -> list[Row]:
+    """A row for each arm, in the order of :data:`ARMS` within each column."""
+    return [_row(found) for found in _by_arm(results).values()]
+
+
+def comparisons(results: Iterable[Result], arm: str, resamples: int = RESAMPLES) -> list[Comparison]:
+    """``arm`` against every other arm of its column, over the clips and the seeds that both have."""
+    arms = _by_arm(results)
+    found = []
+    for (group, teacher, other), theirs in arms.items():
+        ours = arms.get((group, teacher, arm))
+        if ours and other != arm:
+            found.append(Comparison(group, ours[0].student, arm, other, compare(ours, theirs, resamples)))
+    return found
+
+
+def compare(ours: Sequence[Result], theirs: Sequence[Result], resamples: int = RESAMPLES) -> Difference:
+    """The paired bootstrap of two arms; a teacher, which has one seed, is compared with every seed of the other.
+
+    Raises:
+        FramiError: they were made on other clips, or have no seed in common.
+    """
+    if any(result.clips != ours[0].clips for result in [*ours, *theirs]):
+        raise FramiError(f"{ours[0].recipe} and {theirs[0].recipe} were tested on different clips.")
+    ours_by_seed = {result.seed: result.right for result in ours}
+    theirs_by_seed = {result.seed: result.right for result in theirs}
+    if any(results[0].kind == "teacher" for results in (ours, theirs)):
+        return paired_bootstrap(np.stack(list(ours_by_seed.values())), np.stack(list(theirs_by_seed.values())),
+                                resamples)
+    common = sorted(set(ours_by_seed) & set(theirs_by_seed))
+    if not common:
+        raise FramiError(f"{ours[0].recipe} and {theirs[0].recipe} have no seed in common.")
+    return paired_bootstrap(np.stack([ours_by_seed[seed] for seed in common]),
+                            np.stack([theirs_by_seed[seed] for seed in common]), resamples)
+
+
+def correlations(results: Iterable[Result]) -> dict[str, tuple[float, int]]:
+    """Each figure of the verdict without data: its rank correlation with the accuracy, and over how many runs.
+
+    Over the data-free cells of one column, whatever their arm; empty below :data:`LEAST_RUNS` of them.
+    """
+    judged = [result for result in results if result.kind == "data-free" and result.verdict]
+    names = [name for name in (judged[0].verdict if judged else {})
+             if all(isinstance(result.verdict.get(name), float) for result in judged)]
+    if len(judged) < LEAST_RUNS:
+        return {}
+    accuracies = [result.accuracy for result in judged]
+    found = {name: spearman([result.verdict[name] for result in judged], accuracies) for name in names}
+    return {name: (rho, len(judged)) for name, rho in found.items() if not math.isnan(rho)}
+
+
+def _by_arm(results: Iterable[Result]) -> dict[tuple[str, str, str], list[Result]]:
+    """Results by group, teacher and arm, in the order of the table; each list in the order of the seeds."""
+    arms: dict[tuple[str, str, str], list[Result]] = {}
+    for result in sorted(results, key=lambda result: (result.group, result.teacher, place(result.arm), result.seed)):
+        arms.setdefault((result.group, result.teacher, result.arm), []).append(result)
+    return arms
+
+
+def _row(found: list[Result]) -> Row:
+    first = found[0]
+    accuracies = [100 * result.accuracy for result in found]
+    mean, sd = mean_sd(accuracies)
+    agreements = [100 * result.agreement for result in found if result.agreement is not None]
+    cell = recipe.cell(first.recipe) if first.recipe in recipe.names() else None
+    # the paper's number is for its own split
+    paper = cell.paper if cell and list(cell.test) == first.test else None
+    return Row(first.group, first.teacher, first.student, first.arm, first.recipe, [result.seed for result in found],
+               accuracies, mean, sd, len(first.truth), mean_sd(agreements)[0] if agreements else None, first.samples,
+               sum(result.seconds for result in found) / len(found) / 60, paper)
+
+
+def markdown(table: str, rows: Sequence[Row], compared: Sequence[Comparison], results: Sequence[Result]) -> str:
+    """The table, and below each column what the differences are worth."""
+    lines = [f"# {table}", "", _how(results), ""]
+    for column in dict.fromkeys(row.column for row in rows):
+        inside = [row for row in rows if row.column == column]
+        lines += [f"## {_title(inside, results)}", "",
+                  "| | accuracy | sd | seeds | n | agreement with the teacher | samples | minutes | paper |",
+                  "|---|---|---|---|---|---|---|---|---|"]
+        lines += [_line(row) for row in inside]
+        here = [each for each in compared
+                if each.group == column[0] and each.student in {row.student for row in inside}]
+        if here:
+            lines += ["", f"| {ARMS.get(here[0].arm, here[0].arm)} minus | points | 95 % interval | p | seeds |",
+                      "|---|---|---|---|---|"]
+            lines += [_comparison_line(each) for each in here]
+        told = correlations(result for result in results if (result.group, result.teacher) == column)
+        if told:
+            lines += ["", "| verdict without data | rank correlation with the accuracy | runs |", "|---|---|---|"]
+            lines += [f"| {name.replace('_', ' ')} | {rho:+.2f} | {n} |" for name, (rho, n) in told.items()]
+        lines.append("")
+    lines += [f"![accuracies]({table}.svg)", ""]
+    return "\n".join(lines)
+
+
+def _how(results: Sequence[Result]) -> str:
+    computed = sorted({result.compute for result in results if result.compute})
+    budgets = sorted({result.budget for result in results if result.budget})
+    effort = f"equal time, {' and '.join(budgets)} for each data-free cell" if budgets \
+        else "equal samples and steps of the student"
+    return (f"frami-edge {__version__}; {'; '.join(computed) or 'no cell was trained'}; {effort}. Accuracy in % of "
+            f"the last step, never of the best one, on n test clips; sd over the seeds. Intervals and p: paired "
+            f"bootstrap over clips and seeds, {RESAMPLES} resamples, two-sided, not corrected for the number of "
+            f"comparisons.")
+
+
+def _title(inside: Sequence[Row], results: Sequence[Result]) -> str:
+    result = next(result for result in results if (result.group, result.teacher) == inside[0].column)
+    students = " and ".join(sorted({row.student for row in inside} - {""})) or "no student"
+    name = LAYOUTS[result.dataset].title if result.dataset in LAYOUTS else result.dataset
+    return f"{name}, test {', '.join(result.test)}: {result.teacher} -> {students}"
+
+
+def _line(row: Row) -> str:
+    sd = "" if row.sd is None else f"{row.sd:.1f}"
+    agreement = "" if row.agreement is None else f"{row.agreement:.1f}"
+    paper = "" if row.paper is None else f"{row.paper:g}"
+    return (f"| {row.title} | {row.mean:.1f} | {sd} | {len(row.seeds)} | {row.n} | {agreement} | "
+            f"{row.samples or ''} | {row.minutes:.1f} | {paper} |")
+
+
+def _comparison_line(each: Comparison) -> str:
+    found = each.difference
+    return (f"| {ARMS.get(each.minus, each.minus)} | {100 * found.mean:+.1f} | {100 * found.low:+.1f} to "
+            f"{100 * found.high:+.1f} | {found.p:.2g} | {found.seeds} |")
+
+
+def as_dict(table: str, rows: Sequence[Row], compared: Sequence[Comparison]) -> dict[str, Any]:
+    return {"schema": SCHEMA, "table": table, "version": __version__, "rows": [asdict(row) for row in rows],
+            "comparisons": [asdict(each) | {"difference": each.difference._asdict()} for each in compared]}
+
+
+def write(out: Path, table: str, results: Sequence[Result], against: str) -> list[Path]:
+    """Write TABLE.md, TABLE.json and TABLE.svg to ``out``; returns their paths."""
+    made, compared = rows(results), comparisons(results, against)
+    entries = [chart.Bar(f"{row.group}: {row.title} ({row.student or row.teacher})", row.mean, row.sd, row.paper)
+               for row in made]
+    texts = {".md": markdown(table, made, compared, results),
+             ".json": json.dumps(as_dict(table, made, compared), indent=2) + "\n",
+             ".svg": chart.bars(table, entries)}
+    paths = []
+    for suffix, text in texts.items():
+        path = out / f"{table}{suffix}"
+        write_atomically(path, lambda aside, text=text: aside.write_text(text, encoding="utf-8"))  # type: ignore[misc]
+        paths.append(path)
+    return paths

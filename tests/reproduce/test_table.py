@@ -1,0 +1,121 @@
+"""Rows and comparisons that follow from the results, as Markdown, JSON and a picture."""
+
+import json
+import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from frami_edge.errors import FramiError
+from frami_edge.reproduce import chart, results, table
+from frami_edge.reproduce.results import Result
+
+N = 200
+
+
+def made(arm: str, right: int, seed: int = 0, **changed: object) -> Result:
+    """A cell of which the first ``right`` of 200 clips were recognised."""
+    kind = arm if arm in ("teacher", "student", "kd") else "data-free"
+    network = "wrn40-" if kind == "teacher" else "wrn16-"
+    result = Result(
+        key="k", recipe=f"digits/{network}{arm}", group="digits", arm=arm, kind=kind, teacher="wrn40",
+        student="" if kind == "teacher" else "wrn16", dataset="fsdd", test=["theo"], seed=seed, budget="", values={},
+        labels=["no", "yes"], clips=[f"{clip}.wav" for clip in range(N)], truth=[1] * N,
+        predicted=[1] * right + [0] * (N - right), agreement=None if kind == "teacher" else 0.9,
+        seconds=120.0 + 60 * seed, samples=64, verdict={}, model_sha256="m", teacher_sha256="t",
+        version="1", compute="CPU")
+    return replace(result, **changed)  # type: ignore[arg-type]
+
+
+CELLS = [made("frami", 180, 0), made("teacher", 190), made("noise", 60, 1), made("frami", 170, 1), made("noise", 50, 0)]
+
+
+def test_rows_in_order_with_their_figures() -> None:
+    teacher, noise, frami = table.rows(CELLS)
+    assert [teacher.arm, noise.arm, frami.arm] == ["teacher", "noise", "frami"]
+    assert (frami.seeds, frami.accuracies, frami.mean, frami.n) == ([0, 1], [90.0, 85.0], 87.5, N)
+    assert frami.sd == pytest.approx(5 / 2**0.5) and teacher.sd is None
+    assert (frami.minutes, frami.agreement, frami.samples) == (2.5, 90.0, 64)
+    assert teacher.agreement is None and frami.paper is None
+
+
+def test_what_differences_are_worth() -> None:
+    to_teacher, to_noise = table.comparisons(CELLS, "frami", 2000)
+    assert (to_teacher.minus, to_noise.minus) == ("teacher", "noise")
+    assert to_teacher.difference.mean == pytest.approx(-0.075) and to_noise.difference.mean == pytest.approx(0.6)
+    assert to_noise.difference.low > 0.5 and to_noise.difference.p < 0.01
+    assert (to_noise.difference.seeds, to_noise.difference.clips) == (2, N)
+    assert table.comparisons(CELLS, "cmi") == []
+    partly = [made("frami", 180, 0), made("frami", 100, 2), made("noise", 50, 0), made("noise", 50, 1)]
+    assert table.comparisons(partly, "frami", 100)[0].difference.mean == pytest.approx(0.65)  # seed 0 alone
+
+
+def test_what_the_verdict_tells_of_the_accuracy() -> None:
+    judged = [made("frami", 100 + 10 * seed, seed, verdict={"agreement": 0.9 + seed / 100, "bn_gap": -1.0 * seed,
+                                                            "samples": 64, "constant": 1.0}) for seed in range(6)]
+    told = table.correlations([*judged, made("teacher", 10), made("kd", 9)])
+    assert told == {"agreement": (pytest.approx(1), 6), "bn_gap": (pytest.approx(-1), 6)}
+    assert table.correlations(judged[:4]) == {}
+    text = table.markdown("digits", table.rows(judged), [], judged)
+    assert "| agreement | +1.00 | 6 |" in text and "| bn gap | -1.00 | 6 |" in text
+
+
+def test_what_cannot_be_compared() -> None:
+    with pytest.raises(FramiError, match="different clips"):
+        table.compare([made("frami", 9)], [made("noise", 9, clips=["other.wav"] * N)])
+    with pytest.raises(FramiError, match="no seed in common"):
+        table.compare([made("frami", 9, 0)], [made("noise", 9, 1)])
+
+
+def test_the_papers_number_stands_beside_its_own_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = table.recipe.cell
+    monkeypatch.setattr(table.recipe, "cell", lambda name: real(name).model_copy(update={"paper": 81.25}))  # type: ignore[union-attr]
+    assert table.rows([made("frami", 180)])[0].paper == 81.25
+    assert table.rows([made("frami", 180, test=["jackson"])])[0].paper is None
+    text = table.markdown("digits", table.rows([made("frami", 180)]), [], [made("frami", 180)])
+    assert "| FRAMI | 90.0 |  | 1 | 200 | 90.0 | 64 | 2.0 | 81.25 |" in text
+
+
+def test_three_files_that_say_the_same(tmp_path: Path) -> None:
+    paths = table.write(tmp_path, "digits", CELLS, "frami")
+    assert [path.name for path in paths] == ["digits.md", "digits.json", "digits.svg"]
+    text, content, picture = (path.read_text() for path in paths)
+    assert "| FRAMI | 87.5 | 3.5 | 2 | 200 | 90.0 | 64 | 2.5 |  |" in text
+    assert "| noise | +60.0 | " in text and "Free Spoken Digit Dataset, test theo: wrn40 -> wrn16" in text
+    read = json.loads(content)
+    assert [row["mean"] for row in read["rows"]] == [95.0, 27.5, 87.5]
+    assert read["comparisons"][1]["difference"]["mean"] == pytest.approx(0.6)
+    widths = [float(bar.attrib["width"]) for bar in svg(picture, "bar")]
+    assert np.allclose(np.array(widths) / chart.BARS, [0.95, 0.275, 0.875], atol=1e-3)
+
+
+def svg(text: str, kind: str) -> list[ElementTree.Element]:
+    return [node for node in ElementTree.fromstring(text).iter() if node.attrib.get("class") == kind]
+
+
+@given(st.lists(st.builds(chart.Bar, st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), max_size=9),
+                          st.floats(0, 100), st.none() | st.floats(0, 50), st.none() | st.floats(0, 100)), max_size=5))
+def test_every_chart_is_xml_and_stays_in_its_frame(entries: list[chart.Bar]) -> None:
+    text = chart.bars("a < b & c", entries)
+    assert len(svg(text, "bar")) == len(entries)
+    assert len(svg(text, "sd")) == sum(entry.sd is not None for entry in entries)
+    assert len(svg(text, "paper")) == sum(entry.paper is not None for entry in entries)
+    for whisker in svg(text, "sd"):
+        assert chart.LABELS <= float(whisker.attrib["x1"]) <= float(whisker.attrib["x2"]) <= chart.LABELS + chart.BARS
+
+
+def test_a_result_is_read_back_or_not_at_all(tmp_path: Path) -> None:
+    folder = tmp_path / "digits" / "wrn16-frami-0-00000000"
+    cell = made("frami", 180)
+    cell.write(folder)
+    assert results.read(folder) == results.read(folder, "k") == cell
+    assert results.read(folder, "other key") is None
+    assert results.below(tmp_path) == [cell]
+    whole = (folder / "cell.json").read_bytes()
+    for damaged in (b"", whole[:100], b"[]", b"{}", whole.replace(b'"truth": [1, ', b'"truth": ['), b"\xed\xa0\x80"):
+        (folder / "cell.json").write_bytes(damaged)
+        assert results.read(folder) is None

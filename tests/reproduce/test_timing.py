@@ -1,0 +1,74 @@
+"""Estimates: durations, steps counted as the training counts them, and a few steps timed on the real networks."""
+
+from dataclasses import replace
+from importlib import resources
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from frami_edge import networks
+from frami_edge.card import Clip as CardClip
+from frami_edge.card import TeacherCard
+from frami_edge.compute import choose as choose_compute
+from frami_edge.datasets import Clip, Dataset
+from frami_edge.errors import FramiError
+from frami_edge.reproduce import timing
+from frami_edge.reproduce.running import Column
+from frami_edge.reproduce.tasks import Options, choose
+from frami_edge.teacher.opening import open_teacher
+from frami_edge.training import Settings, Training
+
+COMPUTE = choose_compute("cpu", "float32")
+
+
+@given(st.integers(0, 9), st.integers(0, 99), st.integers(1, 99))
+def test_durations(hours: int, minutes: int, seconds: int) -> None:
+    assert timing.seconds_of(f"{hours}h{minutes}m{seconds}s") == 3600 * hours + 60 * minutes + seconds
+    assert timing.seconds_of(f"{seconds}m") == 60 * seconds
+
+
+@pytest.mark.parametrize("text", ["", "10", "m", "10 m", "-1m", "1m1h", "0s"])
+def test_what_is_no_duration(text: str) -> None:
+    with pytest.raises(FramiError, match="is no duration"):
+        timing.seconds_of(text)
+
+
+def test_the_first_step_is_left_out() -> None:
+    assert timing.per_step([9.0, 1.0, 3.0]) == 2.0
+    assert (timing.per_step([9.0]), timing.per_step([])) == (9.0, 0.0)
+
+
+@pytest.mark.parametrize("clips,epochs,batch_size", [(30, 0, 12), (200, 7, 64), (5, 2, 64), (2500, 0, 64)])
+def test_steps_are_those_of_the_training(clips: int, epochs: int, batch_size: int) -> None:
+    card = TeacherCard(labels=("a", "b"), time_dependent=True, clip=CardClip(seconds=0.05))
+    settings = Settings(epochs=epochs, batch_size=batch_size)
+    training = Training(networks.build("wrn16", 2), timing._noise(clips, card), card, settings, COMPUTE)
+    assert timing.training_steps(clips, settings) == training.steps
+
+
+@pytest.fixture
+def column(tmp_path: Path) -> Column:
+    """The teacher of the demo, and the names of 60 clips; they are not read."""
+    path = tmp_path / "teacher.pt"
+    path.write_bytes(resources.files("frami_edge.demo").joinpath("teacher.pt").read_bytes())
+    opened = open_teacher(path)
+    clips = tuple(Clip(tmp_path / f"{digit}_{name}_{take}.wav", digit, name)
+                  for digit in range(10) for name in ("theo", "ann") for take in range(3))
+    return Column(Dataset("fsdd", opened.card.labels, clips, True, 1.0), tmp_path, path, opened)
+
+
+def test_a_few_steps_give_the_time_of_all(column: Column) -> None:
+    tiny = ("inversion.batch_size=4", "inversion.ngf=4", "distillation.batch_size=4", "training.batch_size=4")
+    options = Options(column.folder, column.folder, 1, ("frami", "kd"), ("wrn16",), tiny)
+    chosen = {task.arm: task for task in choose("digits", options)}
+    before = torch.get_rng_state()
+    short = timing.measured(chosen["frami"], column, COMPUTE)
+    assert torch.equal(torch.get_rng_state(), before)
+    longer = replace(options, overrides=(*tiny, "distillation.finish.steps=100000"))
+    long = next(timing.measured(task, column, COMPUTE) for task in choose("digits", longer) if task.arm == "frami")
+    assert 0 < short < 600 and long > 10 * short
+    assert 0 < timing.measured(chosen["kd"], column, COMPUTE) < 600
+    assert not list(column.folder.glob("*.run"))  # nothing is left of it
