@@ -37,8 +37,8 @@ def register(app: typer.Typer) -> None:
         teacher: Annotated[Path, typer.Argument(help="The teacher's checkpoint; its card teacher.toml beside it.")],
         student: Annotated[str, typer.Option(help="A network that `frami-edge networks` lists.")] = "wrn16",
         out: Annotated[Path, typer.Option(help="Where the student goes.")] = Path("student.pt"),
-        recipe: Annotated[str | None, typer.Option(help="quick (the default), paper, or a TOML file.",
-                                                   show_default=False)] = None,
+        recipe: Annotated[str | None, typer.Option(help="One that `frami-edge recipes` lists, or a TOML file; quick by "
+                                                        "default.", show_default=False)] = None,
         method: Annotated[str | None, typer.Option(help="Synthesizer: frami, cmi, fastdfkd, adi or noise, with the "
                                                         "recipe of that name unless --recipe says another.")] = None,
         no_finv: Annotated[bool, typer.Option("--no-finv", help="Without T_finv (Eq. 2).")] = False,
