@@ -24,6 +24,7 @@ class Inversion(Table):
 
     method: Literal["frami", "cmi", "fastdfkd", "adi", "noise"]  # what is optimised; the weights say towards what
     batches: PositiveInt  # batches synthesized in the alternation; one per epoch
+    minutes: NotNegative  # go on synthesizing for so long, however many batches that makes; 0 leaves it to `batches`
     warmup_batches: Count  # the first of them come before any distillation
     batch_size: Annotated[int, Field(ge=2)]
     steps: PositiveInt  # per batch

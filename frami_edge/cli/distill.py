@@ -44,6 +44,8 @@ def register(app: typer.Typer) -> None:
         no_finv: Annotated[bool, typer.Option("--no-finv", help="Without T_finv (Eq. 2).")] = False,
         no_reuse: Annotated[bool, typer.Option("--no-reuse", help="Without the reuse losses (Eqs. 6-9).")] = False,
         set_: Annotated[list[str] | None, typer.Option("--set", help="Override one value: table.key=value.")] = None,
+        budget: Annotated[str | None, typer.Option(help="Synthesize for so long, such as 10m or 1h30m, instead of a "
+                                                        "number of batches; finishing comes on top.")] = None,
         seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
         resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
         force: Annotated[bool, typer.Option("--force", help="Replace the student and the run that are there.")] = False,
@@ -55,20 +57,25 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         from frami_edge.teacher.opening import open_teacher
 
-        recipe, switches = _switched(recipe, method, no_finv, no_reuse)
+        recipe, switches = _switched(recipe, method, no_finv, no_reuse, budget)
         opened = open_teacher(teacher, card=card, arch=arch, trust=trust)
         run_distill(opened, teacher, student, out, recipe=recipe, overrides=[*switches, *(set_ or [])], seed=seed,
                     resume=resume, force=force, device=device, precision=precision)
 
 
-def _switched(recipe: str | None, method: str | None, no_finv: bool, no_reuse: bool) -> tuple[str, list[str]]:
+def _switched(recipe: str | None, method: str | None, no_finv: bool, no_reuse: bool,
+              budget: str | None) -> tuple[str, list[str]]:
     """The recipe and the overrides that the switches stand for."""
+    from frami_edge.durations import seconds_of
+
     overrides = [f"inversion.method={method}"] if method else []
     if no_finv:
         overrides.append("inversion.finv_weight=0")
     if no_reuse:
         overrides += [f"distillation.{phase}.{reuse}_reuse=0"
                       for phase in ("alternate", "finish") for reuse in ("frame", "utterance")]
+    if budget:
+        overrides.append(f"inversion.minutes={seconds_of(budget) / 60}")
     own = {None: "quick", "frami": "quick"}.get(method, method)
     return recipe or str(own), overrides
 
@@ -131,9 +138,17 @@ def _with_progress(work: Any) -> Any:
     """Run with a bar for each phase: the losses now, and the time left. In a log, a line now and then instead."""
     finish = work.recipe.distillation.finish.steps
     inversion = work.recipe.inversion
+    started, before = time.monotonic(), sum(work.seconds.values())
+
+    def done_of_samples(steps: int) -> int:
+        """Seconds where there is a time budget, else steps."""
+        if inversion.minutes:
+            return round(before + time.monotonic() - started)
+        return steps or inversion.planned_steps(work.batches)
+
     with console.progress() as bars:
-        samples = bars.add_task("samples", total=inversion.planned_steps(inversion.batches), losses="",
-                                completed=inversion.planned_steps(work.batches))
+        samples = bars.add_task("samples", losses="", completed=done_of_samples(0),
+                                total=60 * inversion.minutes or inversion.planned_steps(inversion.batches))
         student = bars.add_task("student", total=finish, completed=work.finish_steps, losses="", start=False,
                                 visible=finish > 0)
 
@@ -143,7 +158,7 @@ def _with_progress(work: Any) -> Any:
             if progress.phase == "alternation":  # its time counts as that of the samples it follows
                 bars.update(samples, losses=losses)
             elif progress.phase == "synthesis":
-                bars.update(samples, completed=progress.done, losses=losses)
+                bars.update(samples, completed=done_of_samples(progress.done), losses=losses)
             else:
                 bars.start_task(student)
                 bars.update(student, completed=progress.done, losses=losses)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from frami_edge.cli import console, options
+from frami_edge.durations import seconds_of
 from frami_edge.errors import EXIT_CANNOT_RUN, EXIT_USAGE, FramiError
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def register(app: typer.Typer) -> None:
             raise FramiError("--card, --arch and --trust say how to open a teacher, and there is no --teacher.",
                              exit_code=EXIT_USAGE)
         if budget:
-            _check_budget(budget)
+            seconds_of(budget)  # a duration that cannot be read is told before anything else
         run_reproduce(table, Options(
             data, out or Path(f"reproduce-{table}"), seeds, _split(arms), _split(student), tuple(set_ or ()),
             _split(test), budget, teacher, card, arch, trust, device, precision), against, plan)
@@ -100,20 +101,6 @@ def _finish(plan: "Plan", outcome: "Outcome") -> None:
     if outcome.failures:
         _tell(f"{len(outcome.failures)} cells failed and are not in the table.")
         raise typer.Exit(EXIT_CANNOT_RUN)
-
-
-def _check_budget(budget: str) -> None:
-    """The duration can be read, and `frami-edge distill` can keep to one."""
-    from typer.main import get_command
-
-    from frami_edge.cli.main import app
-    from frami_edge.reproduce.timing import seconds_of
-
-    seconds_of(budget)
-    distill = get_command(app).commands["distill"]  # type: ignore[attr-defined]
-    if not any("--budget" in parameter.opts for parameter in distill.params):
-        raise FramiError("'frami-edge distill' of this version keeps to no time budget.",
-                         "Leave out --budget: all arms then get the same samples and steps.", exit_code=EXIT_USAGE)
 
 
 def _split(names: Names) -> tuple[str, ...]:

@@ -53,7 +53,9 @@ class DataFreeDistillation:
         self.bank = Bank(run.bank, teacher_sha256, recipe.inversion.bank_samples)
         settings, inversion = recipe.distillation, recipe.inversion
         taught = max(0, inversion.batches - inversion.warmup_batches)
-        self.alternating = self._distiller(settings.alternate, taught * settings.alternate.steps, "cosine")
+        # how many batches a time budget allows is not known beforehand, nor is the length of a schedule then
+        self.alternating = self._distiller(settings.alternate, taught * settings.alternate.steps,
+                                           "constant" if inversion.minutes else "cosine")
         self.finishing: Distiller | None = None
         self.batches = self.finish_steps = 0
         self.seconds = {"synthesis": 0.0, "distillation": 0.0}
@@ -64,13 +66,20 @@ class DataFreeDistillation:
 
     def run(self, report: Report = lambda progress: None) -> Network:
         """The whole of it; returns the student of the last step, in eval mode on the CPU."""
-        inversion, finish = self.recipe.inversion, self.recipe.distillation.finish
-        while self.batches < inversion.batches:
+        finish = self.recipe.distillation.finish
+        while self._synthesizing():
             self._one_batch(report)
         while self.finish_steps < finish.steps:
             self._one_section(finish, report)
         student = self.finishing.student if self.finishing else self.alternating.student
         return student.eval().cpu()
+
+    def _synthesizing(self) -> bool:
+        """Whether another batch is due: by their number, or by the time that all sessions of the run have taken."""
+        inversion = self.recipe.inversion
+        if inversion.minutes:
+            return not self.batches or sum(self.seconds.values()) < 60 * inversion.minutes
+        return self.batches < inversion.batches
 
     def verdict(self, student: Network) -> Verdict:
         """Judge a student on fresh samples, without a recording."""
@@ -82,7 +91,8 @@ class DataFreeDistillation:
         warm = self.batches < inversion.warmup_batches
         started = time.monotonic()
         student = self.alternating.student.eval().requires_grad_(False)
-        before, total = (inversion.planned_steps(batches) for batches in (self.batches, inversion.batches))
+        planned = self.batches + 1 if inversion.minutes else inversion.batches
+        before, total = (inversion.planned_steps(batches) for batches in (self.batches, planned))
         made = self.synthesizer.synthesize(None if warm else student, self.bank, lambda done, losses: report(
             Progress("synthesis", before + done, total, losses)))
         student.requires_grad_(True)
@@ -92,7 +102,7 @@ class DataFreeDistillation:
         taught: dict[str, float] = {}
         if not warm:
             taught = self._teach(self.alternating, phase.steps, NEWEST, lambda done, losses: report(
-                Progress("alternation", self.batches * phase.steps + done, inversion.batches * phase.steps, losses)))
+                Progress("alternation", self.batches * phase.steps + done, planned * phase.steps, losses)))
         self.seconds["synthesis"] += synthesized - started
         self.seconds["distillation"] += time.monotonic() - synthesized
         self.batches += 1

@@ -68,7 +68,7 @@ class Distiller:
     """Trains ``student`` to imitate ``teacher`` (Eqs. 6-11): SGD, the schedule's rate set per step.
 
     Args:
-        schedule: "cosine", or "one-cycle" (a rise over the first 30 %, then cosine).
+        schedule: "cosine", "one-cycle" (a rise over the first 30 %, then cosine), or "constant".
         total_steps: length of the schedule.
     """
 
@@ -81,6 +81,7 @@ class Distiller:
         self.schedule: torch.optim.lr_scheduler.LRScheduler = (
             torch.optim.lr_scheduler.OneCycleLR(self.optimizer, phase.lr, total_steps=total + 1, cycle_momentum=False)
             if schedule == "one-cycle"
+            else torch.optim.lr_scheduler.ConstantLR(self.optimizer, 1.0) if schedule == "constant"
             else torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, total)
         )
         self.reuses = phase.frame_reuse > 0 or phase.utterance_reuse > 0

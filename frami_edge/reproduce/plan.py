@@ -8,6 +8,7 @@ from typing import NamedTuple
 from frami_edge import checkpoints
 from frami_edge.compute import choose as choose_compute
 from frami_edge.datasets import Dataset, locate, open_dataset
+from frami_edge.durations import seconds_of
 from frami_edge.errors import EXIT_USAGE, FramiError
 from frami_edge.reproduce import results, table, timing
 from frami_edge.reproduce.results import Result
@@ -65,7 +66,7 @@ class Plan:
             if state != DONE and task.recipe not in known:
                 column, seconds = self._column(task), timing.from_results(task, self.options.budget, done)
                 if self.options.budget and task.data_free:
-                    seconds = timing.seconds_of(self.options.budget)
+                    seconds = seconds_of(self.options.budget)
                 if self.options.teacher and task.cell.kind == "teacher":
                     seconds = 0.0  # only its accuracy is taken
                 if seconds is None:

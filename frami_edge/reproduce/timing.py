@@ -1,7 +1,6 @@
 """How long a cell will take on this machine: from cells that are done, else from a few steps of the real thing."""
 
 import math
-import re
 import tempfile
 import time
 from collections.abc import Sequence
@@ -13,7 +12,6 @@ from frami_edge import networks
 from frami_edge.card import TeacherCard
 from frami_edge.compute import Compute
 from frami_edge.distillation.data_free import DataFreeDistillation, Progress
-from frami_edge.errors import EXIT_USAGE, FramiError
 from frami_edge.recipe import Recipe
 from frami_edge.recordings import Recordings
 from frami_edge.reproduce.results import Result
@@ -26,17 +24,6 @@ from frami_edge.training import LEAST_EPOCHS, LEAST_STEPS, Settings, Training, d
 TIMED_BATCH = 64  # samples; a larger batch takes longer in proportion, and the estimate should not need its memory
 SYNTHESIS_STEPS = 2  # of which the first, which also allocates, does not count
 TRAINING_STEPS = 3
-UNITS = {"s": 1, "m": 60, "h": 3600}
-
-
-def seconds_of(text: str) -> int:
-    """Seconds of a duration such as 90s, 10m or 1h30m."""
-    parts = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text)
-    seconds = sum(int(value) * UNITS[unit] for value, unit in zip(parts.groups(), "hms", strict=True) if value) \
-        if parts else 0
-    if not seconds:
-        raise FramiError(f"'{text}' is no duration.", "For example: --budget 10m, or 1h30m.", exit_code=EXIT_USAGE)
-    return seconds
 
 
 def from_results(task: Task, budget: str, done: Sequence[Result]) -> float | None:

@@ -185,3 +185,15 @@ def test_mixing_stays_between_its_samples() -> None:
     x = torch.stack([torch.full((3, 5), float(value)) for value in range(8)])
     y = mixed(x)
     assert (y >= 0).all() and (y <= 7).all() and y.shape == x.shape and not torch.equal(x, y)
+
+
+def test_a_time_budget_ends_the_synthesis_and_counts_over_sessions(tmp_path: Path) -> None:
+    """Batches are made until the time is up, also that of an earlier session; then the student is finished."""
+    work = make_run(tmp_path, small("inversion.minutes=0.02", "inversion.batches=1"))
+    work.run()
+    assert work.batches > 1 and sum(work.seconds.values()) > 1.2
+    assert work.finish_steps == 4 and len(work.bank) == 8 * work.batches
+    made = work.batches
+    again = make_run(tmp_path, small("inversion.minutes=0.02", "inversion.batches=1"))
+    again.run()
+    assert again.batches == made

@@ -14,6 +14,7 @@ from frami_edge.card import Clip as CardClip
 from frami_edge.card import TeacherCard
 from frami_edge.compute import choose as choose_compute
 from frami_edge.datasets import Clip, Dataset
+from frami_edge.durations import seconds_of
 from frami_edge.errors import FramiError
 from frami_edge.reproduce import timing
 from frami_edge.reproduce.running import Column
@@ -26,14 +27,14 @@ COMPUTE = choose_compute("cpu", "float32")
 
 @given(st.integers(0, 9), st.integers(0, 99), st.integers(1, 99))
 def test_durations(hours: int, minutes: int, seconds: int) -> None:
-    assert timing.seconds_of(f"{hours}h{minutes}m{seconds}s") == 3600 * hours + 60 * minutes + seconds
-    assert timing.seconds_of(f"{seconds}m") == 60 * seconds
+    assert seconds_of(f"{hours}h{minutes}m{seconds}s") == 3600 * hours + 60 * minutes + seconds
+    assert seconds_of(f"{seconds}m") == 60 * seconds
 
 
 @pytest.mark.parametrize("text", ["", "10", "m", "10 m", "-1m", "1m1h", "0s"])
 def test_what_is_no_duration(text: str) -> None:
     with pytest.raises(FramiError, match="is no duration"):
-        timing.seconds_of(text)
+        seconds_of(text)
 
 
 def test_the_first_step_is_left_out() -> None:
