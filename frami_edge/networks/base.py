@@ -17,6 +17,13 @@ class Hidden(NamedTuple):
     stages: list[Tensor]  # outputs of the stem and of each stage, (batch, channels, mels', time')
 
 
+class MelAverage(nn.Module):
+    """The mean over Mel bands, (batch, channels, mels, time) -> (batch, channels, 1, time)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean(2, keepdim=True)
+
+
 class Network(nn.Module):
     """A classifier of normalised log-Mels of any length.
 
