@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from frami_edge.errors import EXIT_USAGE, FramiError, nearest
+from frami_edge.pooling import Form, as_attention, exactly
 
 STAGE_TAPS = 4
 CANDIDATES = 8  # of the last outputs along time that may be the frame-level state
@@ -41,20 +41,6 @@ class Place(NamedTuple):
 
     name: str
     is_input: bool
-
-
-class Form(NamedTuple):
-    """What follows the frame-level output without being a module, and how time is then pooled away."""
-
-    pooling: str  # mean, max, mean + max, last, first, flatten, attention, or unknown
-    rectified: bool = False  # a ReLU written as a function
-    mel_mean: bool = False  # the mean over what is left of the Mel bands
-
-    def apply(self, states: Tensor) -> Tensor:
-        """(batch, ..., time) -> (batch, features, time)."""
-        states = F.relu(states) if self.rectified else states
-        states = states.mean(-2) if self.mel_mean else states
-        return states.flatten(1, -2)
 
 
 @dataclass(frozen=True)
@@ -253,7 +239,7 @@ def _capture(net: nn.Module, call: Call, x: Tensor, candidates: list[Tap], class
 def _pooled_one(candidates: list[Tap], states: dict[str, Tensor], vectors: list[tuple[Place, Tensor]], classes: int
                 ) -> tuple[Tap, Form, Place | None]:
     """The candidate that a clip's vector is pooled from: exactly first, then as an attention would."""
-    for explain in (_exactly, _as_attention):
+    for explain in (exactly, as_attention):
         for index, tap in reversed(list(enumerate(candidates))):
             for place, vector in vectors:
                 form = explain(states[tap.name], vector)
@@ -269,37 +255,6 @@ def _pooled_one(candidates: list[Tap], states: dict[str, Tensor], vectors: list[
 
 def _features(states: Tensor) -> int:
     return states[0, ..., 0].numel()
-
-
-def _exactly(states: Tensor, vector: Tensor) -> Form | None:
-    """How ``vector`` (batch, d), or its first or second part, is pooled from ``states`` (batch, ..., time)."""
-    for mel_mean in (False, True) if states.dim() == 4 else (False,):
-        for rectified in (False, True):
-            h = Form("", rectified, mel_mean).apply(states)
-            if h.shape[2] > 1 and _close(vector.sort(1).values, h.flatten(1).sort(1).values):  # in whatever order
-                return Form("flatten", rectified, mel_mean)
-            width = h.shape[1]
-            mean, largest = h.mean(-1), h.amax(-1)
-            pools = {"mean": mean, "max": largest, "mean + max": mean + largest, "last": h[..., -1], "first": h[..., 0]}
-            for pooling, pooled in pools.items():
-                if any(_close(vector[:, start : start + width], pooled) for start in (0, width)):
-                    return Form(pooling, rectified, mel_mean)
-    return None
-
-
-def _as_attention(states: Tensor, vector: Tensor) -> Form | None:
-    """A mean over time with weights that are not known lies between the smallest and the largest value."""
-    for mel_mean in (False, True) if states.dim() == 4 else (False,):
-        h = Form("", mel_mean=mel_mean).apply(states)
-        if h.shape[1:2] == vector.shape[1:] and h.shape[1] > 1:
-            slack = 1e-4 * (1 + h.abs().amax(-1))
-            if ((vector > h.amin(-1) - slack) & (vector < h.amax(-1) + slack)).all():
-                return Form("attention", mel_mean=mel_mean)
-    return None
-
-
-def _close(a: Tensor, b: Tensor) -> bool:
-    return a.shape == b.shape and torch.allclose(a, b, rtol=1e-3, atol=1e-4 * float(b.abs().mean()) + 1e-7)
 
 
 def _stages(along: list[Tap], shapes: dict[str, torch.Size]) -> tuple[Tap, ...]:

@@ -94,7 +94,7 @@ def bn_loss(batch: dict[str, Statistics], target: dict[str, Statistics]) -> Tens
     averaged over layers. Without the scale the loss means something else for every teacher.
 
     Returns:
-        scalar; 0 where every layer sees just what it saw in training.
+        scalar; 0 where every layer sees just what it saw in training, and where there is no layer.
     """
     terms = []
     for name, goal in target.items():
@@ -102,7 +102,7 @@ def bn_loss(batch: dict[str, Statistics], target: dict[str, Statistics]) -> Tens
         variance_scale = goal.variance.norm().clamp_min(SCALE_FLOOR)
         terms.append((batch[name].mean - goal.mean).norm() / mean_scale
                      + (batch[name].variance - goal.variance).norm() / variance_scale)
-    return torch.stack(terms).mean()
+    return torch.stack(terms).mean() if terms else torch.zeros(())
 
 
 class History:

@@ -36,6 +36,7 @@ class Network(nn.Module):
     """
 
     name = ""
+    code_sha256 = ""  # of the file that builds it, where that is the user's
 
     def __init__(self, stages: list[nn.Module], channels: int, reduction: int, classes: int, n_mels: int) -> None:
         super().__init__()

@@ -35,6 +35,7 @@ class Teacher(nn.Module):
         if card.layout == "waveform":
             raise FramiError("Teachers that take waveforms are not supported yet.",
                              "If the network behind its front-end can be had, describe that: layout = \"B1FT\".")
+        self.frames_at = frames_at
         self.net, self.card = net.eval().requires_grad_(False), card
         self.eval()
         self.recurrent = any(isinstance(module, nn.RNNBase) for module in net.modules())
