@@ -84,11 +84,14 @@ def run_distill(opened: "OpenedTeacher", teacher_path: Path, student: str, out: 
     from frami_edge.compute import choose
     from frami_edge.distillation.data_free import DataFreeDistillation
     from frami_edge.files import refuse_overwrite
+    from frami_edge.inversion import batch_norm
     from frami_edge.recipe import load
     from frami_edge.runs import RunDirectory
 
     networks.check_student(student)  # an unknown name is told before anything is written
     settings, compute = load(recipe, overrides), choose(device, precision)
+    if settings.inversion.bn_weight:
+        batch_norm.require(opened.teacher)  # before a run is started
     refuse_overwrite(out, force or resume)
     run = RunDirectory(out.with_suffix(".run"))
     identity = {"teacher": teacher_path.name, "teacher_sha256": opened.sha256, "student": Path(student).name,

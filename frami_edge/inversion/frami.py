@@ -41,10 +41,8 @@ class FramiSynthesizer:
     """
 
     def __init__(self, teacher: Teacher, settings: Inversion, compute: Compute) -> None:
-        if settings.bn_weight and not teacher.batch_norms():
-            raise FramiError("The teacher has no BatchNorm with running statistics, so L_bn (Eq. 4) is impossible.",
-                             "FRAMI needs what BatchNorm remembers of the training data. --without-bn goes on all the "
-                             "same; then nothing ties the samples to that data.")
+        if settings.bn_weight:
+            batch_norm.require(teacher)
         self.teacher, self.settings, self.compute = teacher, settings, compute
         self.card = teacher.card
         spec = self.card.frontend

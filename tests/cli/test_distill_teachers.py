@@ -34,7 +34,7 @@ def distill(family: str, folder: Path, *options: str) -> tuple[int, str, str]:
 def test_no_batch_norm_is_refused_and_the_way_out_named(tmp_path: Path) -> None:
     code, _, errors = distill("transformer", tmp_path)
     assert code == 3 and "no BatchNorm" in errors and "--without-bn" in errors
-    assert not (tmp_path / "student.pt").exists()
+    assert not (tmp_path / "student.run").exists()
 
 
 def test_without_bn_goes_on_and_says_what_it_costs(tmp_path: Path) -> None:

@@ -4,7 +4,9 @@ import math
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 from torch import nn
 
@@ -19,6 +21,7 @@ from frami_edge.teacher.opening import OpenedTeacher, open_teacher
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
+import zoo  # noqa: E402
 import zoo_networks  # noqa: E402
 
 FAMILIES = list(zoo_networks.FAMILIES)
@@ -90,3 +93,31 @@ def test_a_batch_is_synthesized_and_a_step_taken(family: str, tmp_path: Path) ->
     told = distiller.learn(distiller.ask(synthesizer.normalise(made.samples.log_mel)))
     assert set(told) == {"kd", "frame_reuse", "utterance_reuse", "agreement"}
     assert all(math.isfinite(value) for value in told.values())
+
+
+def test_the_script_makes_a_table_and_goes_on_where_it_stopped(tmp_path: Path, capsys: pytest.CaptureFixture[str]
+                                                               ) -> None:
+    """Ten classes of tones in two groups; the second call makes nothing again."""
+    for index in range(20):
+        folder = tmp_path / "tones" / f"class{index // 2}" / f"group{index % 2}"
+        folder.mkdir(parents=True)
+        for take in range(2):
+            phase = 2 * np.pi * (200 + 300 * (index // 2) + 5 * take) * np.arange(4000) / 8000
+            soundfile.write(folder / f"{take}.wav", 0.5 * np.sin(phase), 8000)
+    words = [str(tmp_path / "tones"), "--test", "group1", "--out", str(tmp_path / "zoo"), "--families", "tcresnet",
+             "--student", "bcresnet1", "--epochs", "2", "--device", "cpu", "--precision", "float32"]
+    for value in ("inversion.batches=2", "inversion.warmup_batches=1", "inversion.batch_size=4", "inversion.steps=2",
+                  "inversion.first_steps=2", "inversion.ngf=4", "distillation.batch_size=4",
+                  "distillation.alternate.steps=2", "distillation.alternate.lr=0.001", "distillation.finish.steps=2"):
+        words += ["--set", value]
+    assert zoo.main(words) == 0
+    printed = capsys.readouterr().out
+    row = next(line for line in printed.splitlines() if line.startswith("| tcresnet"))
+    assert row.count("|") == 11 and " mean | 9 | 254 k " in row and "n = 20" in printed
+    made = {path: path.stat().st_mtime_ns for path in (tmp_path / "zoo" / "tcresnet").glob("*.pt")}
+    assert {path.name for path in made} == {"teacher.pt", "student.pt", "kd.pt"}
+    (tmp_path / "zoo" / "tcresnet" / "result.json").unlink()
+    assert zoo.main(words) == 0
+    assert capsys.readouterr().out == printed
+    assert printed.strip() == (tmp_path / "zoo" / "table.md").read_text().strip()
+    assert made == {path: path.stat().st_mtime_ns for path in (tmp_path / "zoo" / "tcresnet").glob("*.pt")}
