@@ -51,5 +51,12 @@ def _print_table(rows: list[Row]) -> None:
     table.add_column("parameters", justify="right")
     table.add_column("MACs, 1 s", justify="right")
     for row in rows:
-        table.add_row(row.name, row.summary, f"{row.parameters / 1e6:.2f} M", f"{row.macs / 1e6:.0f} M")
+        table.add_row(row.name, row.summary, _short(row.parameters), _short(row.macs))
     console.out.print(table)
+
+
+def _short(count: int) -> str:
+    """9.5 k, 0.19 M, 2.5 M, 105 M."""
+    if count < 1e5:
+        return f"{count / 1e3:.1f} k"
+    return f"{count / 1e6:.2f} M" if count < 1e6 else f"{count / 1e6:.1f} M" if count < 1e7 else f"{count / 1e6:.0f} M"

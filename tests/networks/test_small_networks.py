@@ -110,3 +110,21 @@ def test_export_with_parity(name: str, tmp_path: Path) -> None:
     checkpoints.save(tmp_path / "student.pt", network, CARD, {})
     result = export_onnx(tmp_path / "student.pt", tmp_path / "student.onnx")
     assert result.parity.passed and result.model.stat().st_size < 1.5e6
+
+
+def test_the_documented_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every network is in docs/networks.md with its size and frames, and the example there is a student."""
+    page = (Path(__file__).parents[2] / "docs" / "networks.md").read_text(encoding="utf-8")
+    rows = {cells[1].strip(" `"): [cell.strip() for cell in cells] for cells in
+            (line.split("|") for line in page.splitlines() if line.startswith("| `"))}
+    assert rows.keys() == set(networks.names())
+    units = {"k": 1e3, "M": 1e6}
+    for name, (_, _, _, parameters, macs, frames, *_) in rows.items():
+        network = networks.build(name, 10).eval()
+        for shown, counted in ((parameters, networks.parameters(network)), (macs, networks.macs(network))):
+            number, unit = shown.split()
+            assert float(number) * units[unit] == pytest.approx(counted, rel=0.05)
+        assert network.forward_hidden(torch.zeros(1, 40, 101)).frames.shape[2] == int(frames)
+    (tmp_path / "my.py").write_text(page.split("```python")[1].split("```")[0])
+    monkeypatch.chdir(tmp_path)
+    assert networks.build_student("my.py:build", 3, 40).features == 64
