@@ -41,6 +41,8 @@ COLUMNS = ("teacher", "pooling", "BatchNorm", "parameters", "teacher's accuracy"
 class Logits(nn.Module):
     """A vendor's network as training wants it: (batch, n_mels, frames) -> logits."""
 
+    channels_last = False  # some use view
+
     def __init__(self, net: nn.Module, card: TeacherCard) -> None:
         super().__init__()
         self.net, self.card = net, card

@@ -127,6 +127,19 @@ def probe(batch: int, n_mels: int, frames: int) -> Tensor:
     return torch.randn(batch, n_mels, frames, generator=torch.Generator().manual_seed(0))
 
 
+@torch.no_grad()
+def works_channels_last(net: nn.Module, run: Callable[[], Any]) -> bool:
+    """Whether ``run`` works with weights in that memory format: vendors write ``view`` where it takes ``reshape``."""
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    try:
+        run()
+    except RuntimeError:
+        return False
+    finally:
+        net.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    return True
+
+
 def first_tensor(output: Any) -> Tensor | None:
     """Of a tuple, as recurrent layers give, the first: the sequence."""
     while isinstance(output, tuple | list) and output:

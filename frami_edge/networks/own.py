@@ -16,7 +16,7 @@ from frami_edge.factories import Factory, call, find_factory
 from frami_edge.files import sha256
 from frami_edge.networks import registry
 from frami_edge.networks.base import Hidden, Network
-from frami_edge.probing import find_taps, hidden_states, probe
+from frami_edge.probing import find_taps, hidden_states, probe, works_channels_last
 
 PROBED_FRAMES = 101  # a second at the usual hop
 
@@ -40,6 +40,8 @@ class OwnNetwork(Network):
             if self.taps.fixed_frames is not None:
                 raise FramiError(f"The student takes clips of {PROBED_FRAMES} frames alone; devices hear clips of any "
                                  "length.", "Pool over time instead of flattening it.")
+            example = probe(2, n_mels, PROBED_FRAMES)
+            self.channels_last = works_channels_last(model, lambda: self._call(example))
             self.features = self.forward_hidden(probe(2, n_mels, PROBED_FRAMES)).frames.shape[1]
         self.train()
 

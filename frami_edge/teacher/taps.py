@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from frami_edge.card import TeacherCard
 from frami_edge.errors import FramiError
 from frami_edge.networks.base import Hidden
-from frami_edge.probing import clip_output, find_taps, hidden_states, probe
+from frami_edge.probing import clip_output, find_taps, hidden_states, probe, works_channels_last
 
 BatchNorm = nn.modules.batchnorm._BatchNorm  # of any number of axes
 SMALLEST_PROBABILITY = 1e-20
@@ -41,6 +41,8 @@ class Teacher(nn.Module):
         self.recurrent = any(isinstance(module, nn.RNNBase) for module in net.modules())
         self.taps = find_taps(net, self._call, card.frontend.n_mels, card.frames, card.classes, frames_at)
         self._check_output_kind()
+        example = probe(2, card.frontend.n_mels, card.frames)
+        self.channels_last = works_channels_last(net, lambda: self._call(example))
 
     def train(self, mode: bool = True) -> "Teacher":
         """A teacher never trains: its BatchNorms would drift towards the samples."""

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from frami_edge import checkpoints, networks
 from frami_edge.card import TeacherCard
 from frami_edge.cli.main import app
+from frami_edge.compute import choose
 from frami_edge.errors import FramiError
 from frami_edge.exporters.onnx import export_onnx
 from frami_edge.runtime import Classifier
@@ -47,6 +48,26 @@ def build(classes, n_mels):
 def flat(classes, n_mels):
     return nn.Sequential(nn.Flatten(1, 2), nn.Conv1d(n_mels, 4, 3), nn.Flatten(), nn.Linear(4 * 99, classes))
 
+def ours(classes, n_mels):
+    from frami_edge.networks.wrn import wide_resnet
+    return wide_resnet(10, 1, classes, n_mels)
+
+def viewed(classes, n_mels):
+    class Viewed(nn.Module):
+        """Works on contiguous tensors alone."""
+
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Sequential(nn.Conv2d(1, 8, 3, 2, padding=1), nn.BatchNorm2d(8), nn.ReLU(),
+                                      nn.Conv2d(8, 8, 3, padding=1))
+            self.fc = nn.Linear(8 * n_mels // 2, classes)
+
+        def forward(self, x):
+            x = self.conv(x)
+            return self.fc(x.view(x.shape[0], -1, x.shape[3]).mean(2))
+
+    return Viewed()
+
 def many(classes, n_mels):
     return Mine(classes + 1, n_mels)
 '''
@@ -80,6 +101,17 @@ def test_hidden_states_are_found(folder: Path) -> None:
     assert hidden.frames.shape == (2, 32, 32) and hidden.frames.min() == 0
     torch.testing.assert_close(hidden.frames.mean(2), hidden.pooled)
     torch.testing.assert_close(network.model.fc(hidden.pooled), hidden.logits)  # type: ignore[operator, union-attr]
+
+
+def test_one_of_our_kind_is_taken_as_it_is(folder: Path) -> None:
+    network = networks.build_student("my.py:ours", 3, 40)
+    assert type(network) is networks.Network and network.name == "my.py:ours" and len(network.stages) == 4
+
+
+def test_a_network_that_needs_contiguous_tensors(folder: Path) -> None:
+    """The usual memory format is channels_last, in which ``view`` fails."""
+    network = choose("cpu", "float32").place(networks.build_student("my.py:viewed", 3, 40))
+    assert network(torch.randn(2, 40, 50)).shape == (2, 3)
 
 
 def test_parameters_and_macs_by_hand(folder: Path) -> None:
