@@ -66,16 +66,6 @@ def register(app: typer.Typer) -> None:
             console.out.print(WITHOUT_BN, soft_wrap=True)
 
 
-def _without_bn(opened: "OpenedTeacher", without_bn: bool) -> list[str]:
-    """The override that ``--without-bn`` stands for; refused where there is BatchNorm."""
-    layers = len(opened.teacher.batch_norms())
-    if without_bn and layers:
-        raise FramiError(f"The teacher has {layers} BatchNorm layers, and --without-bn would leave them out.",
-                         "Leave the option out; to measure what they bring, say --set inversion.bn_weight=0.",
-                         exit_code=EXIT_USAGE)
-    return ["inversion.bn_weight=0"] if without_bn else []
-
-
 def run_distill(opened: "OpenedTeacher", teacher_path: Path, student: str, out: Path, *, recipe: str = "quick",
                 overrides: list[str] | None = None, seed: int = 0, resume: bool = False, force: bool = False,
                 device: str = "auto", precision: str = "auto") -> Path:
@@ -84,14 +74,13 @@ def run_distill(opened: "OpenedTeacher", teacher_path: Path, student: str, out: 
     from frami_edge.compute import choose
     from frami_edge.distillation.data_free import DataFreeDistillation
     from frami_edge.files import refuse_overwrite
-    from frami_edge.inversion import batch_norm
     from frami_edge.recipe import load
     from frami_edge.runs import RunDirectory
 
     networks.check_student(student)  # an unknown name is told before anything is written
     settings, compute = load(recipe, overrides), choose(device, precision)
     if settings.inversion.bn_weight:
-        batch_norm.require(opened.teacher)  # before a run is started
+        opened.teacher.require_batch_norms()  # before a run is started
     refuse_overwrite(out, force or resume)
     run = RunDirectory(out.with_suffix(".run"))
     identity = {"teacher": teacher_path.name, "teacher_sha256": opened.sha256, "student": Path(student).name,
@@ -121,6 +110,16 @@ def run_distill(opened: "OpenedTeacher", teacher_path: Path, student: str, out: 
         run.log({"verdict": verdict._asdict()})
     _print_verdict(out, run.path, verdict, time.monotonic() - started)
     return out
+
+
+def _without_bn(opened: "OpenedTeacher", without_bn: bool) -> list[str]:
+    """The override that ``--without-bn`` stands for; refused where there is BatchNorm."""
+    layers = len(opened.teacher.batch_norms())
+    if without_bn and layers:
+        raise FramiError(f"The teacher has {layers} BatchNorm layers, and --without-bn would leave them out.",
+                         "Leave the option out; to measure what they bring, say --set inversion.bn_weight=0.",
+                         exit_code=EXIT_USAGE)
+    return ["inversion.bn_weight=0"] if without_bn else []
 
 
 def _prepare(run: Any, identity: dict[str, Any], recipe_toml: str, resume: bool, force: bool) -> None:

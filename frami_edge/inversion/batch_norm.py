@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from frami_edge.errors import FramiError
 from frami_edge.teacher.taps import Teacher
 
 SCALE_FLOOR = 1e-6  # real teachers have dead channels with variances below 1e-10
@@ -77,14 +76,6 @@ def recording(teacher: Teacher) -> Iterator[dict[str, Statistics]]:
     finally:
         for handle in handles:
             handle.remove()
-
-
-def require(teacher: Teacher) -> None:
-    """Raise :class:`FramiError` for a teacher without BatchNorm, which L_bn is about."""
-    if not teacher.batch_norms():
-        raise FramiError("The teacher has no BatchNorm with running statistics, so L_bn (Eq. 4) is impossible.",
-                         "FRAMI needs what BatchNorm remembers of the training data. --without-bn goes on all the "
-                         "same; then nothing ties the samples to that data.")
 
 
 def targets(teacher: Teacher) -> dict[str, Statistics]:

@@ -42,7 +42,7 @@ class FramiSynthesizer:
 
     def __init__(self, teacher: Teacher, settings: Inversion, compute: Compute) -> None:
         if settings.bn_weight:
-            batch_norm.require(teacher)
+            teacher.require_batch_norms()
         self.teacher, self.settings, self.compute = teacher, settings, compute
         self.card = teacher.card
         spec = self.card.frontend

@@ -65,6 +65,13 @@ class Teacher(nn.Module):
             if isinstance(module, BatchNorm) and module.running_var is not None and name in self.taps.ran
         }
 
+    def require_batch_norms(self) -> None:
+        """Raise :class:`FramiError` where there are none: L_bn (Eq. 4) is about nothing else."""
+        if not self.batch_norms():
+            raise FramiError("The teacher has no BatchNorm with running statistics, so L_bn (Eq. 4) is impossible.",
+                             "FRAMI needs what BatchNorm remembers of the training data. --without-bn goes on all the "
+                             "same; then nothing ties the samples to that data.")
+
     def _logits(self, output: Any, batch: int) -> Tensor:
         """Before any temperature: softmax(log p / T) is what a temperature means for probabilities p."""
         values = clip_output(output, batch, self.card.classes).float()
