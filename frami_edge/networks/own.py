@@ -40,6 +40,7 @@ class OwnNetwork(Network):
             if self.taps.fixed_frames is not None:
                 raise FramiError(f"The student takes clips of {PROBED_FRAMES} frames alone; devices hear clips of any "
                                  "length.", "Pool over time instead of flattening it.")
+            self._refuse_long_clips_only()
             example = probe(2, n_mels, PROBED_FRAMES)
             self.channels_last = works_channels_last(model, lambda: self._call(example))
             self.features = self.forward_hidden(probe(2, n_mels, PROBED_FRAMES)).frames.shape[1]
@@ -53,6 +54,14 @@ class OwnNetwork(Network):
         if frames.dtype in (torch.bfloat16, torch.float16):
             logits, frames, pooled = logits.float(), frames.float(), pooled.float()
         return Hidden(logits, frames, pooled, stages)
+
+    def _refuse_long_clips_only(self) -> None:
+        try:
+            self._call(probe(2, self.n_mels, 1))
+        except RuntimeError as error:
+            raise FramiError(f"The student does not take a clip of one frame: {error}",
+                             "Devices hear clips of any length: pad in its convolutions, and give its poolings "
+                             "ceil_mode=True.") from error
 
     def _call(self, log_mel: Tensor) -> Any:
         return self.model(log_mel if log_mel.dim() == 4 else log_mel.unsqueeze(1))

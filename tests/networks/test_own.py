@@ -48,6 +48,9 @@ def build(classes, n_mels):
 def flat(classes, n_mels):
     return nn.Sequential(nn.Flatten(1, 2), nn.Conv1d(n_mels, 4, 3), nn.Flatten(), nn.Linear(4 * 99, classes))
 
+def strict(classes, n_mels):
+    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, classes))
+
 def ours(classes, n_mels):
     from frami_edge.networks.wrn import wide_resnet
     return wide_resnet(10, 1, classes, n_mels)
@@ -127,7 +130,8 @@ def test_macs_of_a_recurrent_layer() -> None:
 
 
 @pytest.mark.parametrize("wanted,message", [
-    ("my.py:flat", "frames alone"), ("my.py:many", "4.* has 3 labels"), ("my.py:absent", "defines no 'absent'"),
+    ("my.py:flat", "frames alone"), ("my.py:strict", "one frame"),
+    ("my.py:many", "4.* has 3 labels"), ("my.py:absent", "defines no 'absent'"),
     ("absent.py:build", "no file"), ("my:build", "names no network"),
 ])
 def test_students_that_cannot_be(folder: Path, wanted: str, message: str) -> None:
