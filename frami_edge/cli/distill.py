@@ -83,12 +83,7 @@ def run_distill(opened: "OpenedTeacher", teacher_path: Path, student: str, out: 
         opened.teacher.require_batch_norms()  # before a run is started
     refuse_overwrite(out, force or resume)
     run = RunDirectory(out.with_suffix(".run"))
-    identity = {"teacher": teacher_path.name, "teacher_sha256": opened.sha256, "student": Path(student).name,
-                "seed": seed}
-    if ":" in student:
-        identity["student_sha256"] = networks.student_code_sha256(student)
-    if opened.teacher.frames_at:
-        identity["frames_at"] = opened.teacher.frames_at
+    identity = _identity(opened, teacher_path, student, seed)
     with run.locked():
         _prepare(run, identity, settings.to_toml(), resume, force)
         console.err.print(f"{teacher_path} -> {student} on {compute.summary()}; recipe {recipe}, seed {seed}")
@@ -110,6 +105,19 @@ def run_distill(opened: "OpenedTeacher", teacher_path: Path, student: str, out: 
         run.log({"verdict": verdict._asdict()})
     _print_verdict(out, run.path, verdict, time.monotonic() - started)
     return out
+
+
+def _identity(opened: "OpenedTeacher", teacher_path: Path, student: str, seed: int) -> dict[str, Any]:
+    """What a run must have been started with to be gone on with; file names, never where they lie."""
+    from frami_edge import networks
+
+    identity = {"teacher": teacher_path.name, "teacher_sha256": opened.sha256, "student": Path(student).name,
+                "seed": seed}
+    if ":" in student:
+        identity["student_sha256"] = networks.student_code_sha256(student)
+    if opened.teacher.frames_at:
+        identity["frames_at"] = opened.teacher.frames_at
+    return identity
 
 
 def _without_bn(opened: "OpenedTeacher", without_bn: bool) -> list[str]:
