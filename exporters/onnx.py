@@ -40,6 +40,7 @@ class ExportResult:
 
 
 def export_onnx(checkpoint: Path, output: Path, *, opset: int = DEFAULT_OPSET, force: bool = False,
+                arch: str | None = None, trust: bool = False,
                 told: Callable[[str], None] = lambda line: None) -> ExportResult:
     """Write ``output`` and its golden vectors beside it.
 
@@ -48,6 +49,7 @@ def export_onnx(checkpoint: Path, output: Path, *, opset: int = DEFAULT_OPSET, f
         output: the ``.onnx`` file.
         opset: of ONNX, 18 to 23.
         force: replace files that exist.
+        arch, trust: let the user's own code build the network, as :func:`frami_edge.checkpoints.load` takes them.
         told: called with a line of progress at each step.
 
     Raises:
@@ -61,7 +63,7 @@ def export_onnx(checkpoint: Path, output: Path, *, opset: int = DEFAULT_OPSET, f
     beside = golden.path_beside(output)
     for path in (output, beside):
         refuse_overwrite(path, force)
-    student = checkpoints.load(checkpoint)
+    student = checkpoints.load(checkpoint, arch, trust)
     model = WaveformClassifier(MelFrontend.from_card(student.card), student.network).eval()
     told("golden vectors: PyTorch in float64")
     vectors = Golden(student.sha256, tuple(golden_vectors(model, student)))

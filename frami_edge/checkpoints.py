@@ -1,4 +1,4 @@
-"""frami-edge checkpoints: a network of the registry, its card, and where it came from. No code inside."""
+"""frami-edge checkpoints: a network's weights, its card, and where it came from. No code inside."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,7 +8,7 @@ import torch
 from frami_edge.card import TeacherCard
 from frami_edge.errors import FramiError
 from frami_edge.files import sha256, write_atomically
-from frami_edge.networks import Network, build
+from frami_edge.networks import Network, build, own
 
 FORMAT = "frami-edge/1"
 
@@ -21,7 +21,14 @@ class Checkpoint(NamedTuple):
 
 
 def save(path: Path, network: Network, card: TeacherCard, provenance: dict[str, Any]) -> None:
-    """Write ``path`` whole or not at all. ``provenance`` holds plain JSON values."""
+    """Write ``path`` whole or not at all. ``provenance`` holds plain JSON values.
+
+    Of a network built by the user's code, the file's name and sha256 are kept, and a few logits.
+    """
+    code: dict[str, Any] = {}
+    if network.code_sha256:
+        code = {"code_sha256": network.code_sha256, "fingerprint": own.fingerprint(network)}
+        provenance = provenance | {"student_code": {"name": network.name, "sha256": network.code_sha256}}
     content = {
         "format": FORMAT,
         "architecture": network.name,
@@ -31,7 +38,7 @@ def save(path: Path, network: Network, card: TeacherCard, provenance: dict[str, 
         .model_dump(mode="json"),
         "state_dict": {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()},
         "provenance": provenance,
-    }
+    } | code
     write_atomically(Path(path), lambda aside: torch.save(content, aside))
 
 
@@ -39,15 +46,22 @@ def is_checkpoint(content: object) -> bool:
     return isinstance(content, dict) and str(content.get("format", "")).startswith("frami-edge/")
 
 
-def restore(content: dict[str, Any], path: Path) -> Checkpoint:
-    """Build the network of a loaded checkpoint; half-precision weights are upcast."""
+def restore(content: dict[str, Any], path: Path, arch: str | None = None, trust: bool = False) -> Checkpoint:
+    """Build the network of a loaded checkpoint; half-precision weights are upcast.
+
+    ``arch`` and ``trust`` let the user's own code build it, where it is needed; see :func:`networks.own.rebuild`.
+    """
     if content["format"] != FORMAT:
         raise FramiError(f"{path} has format {content['format']}, this version reads {FORMAT}.",
                          "Install a newer frami-edge.")
     try:
-        network = build(content["architecture"], content["classes"], content["n_mels"])
-        network.load_state_dict({key: value.float() if value.is_floating_point() else value
-                                 for key, value in content["state_dict"].items()})
+        weights = {key: value.float() if value.is_floating_point() else value
+                   for key, value in content["state_dict"].items()}
+        if "code_sha256" in content:
+            network = own.rebuild(content | {"state_dict": weights}, Path(path), arch, trust)
+        else:
+            network = build(content["architecture"], content["classes"], content["n_mels"])
+            network.load_state_dict(weights)
         card = TeacherCard.parse(content["card"], str(path))
         provenance = dict(content["provenance"])
     except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
@@ -55,7 +69,7 @@ def restore(content: dict[str, Any], path: Path) -> Checkpoint:
     return Checkpoint(network.eval(), card, provenance, sha256(path))
 
 
-def load(path: Path) -> Checkpoint:
+def load(path: Path, arch: str | None = None, trust: bool = False) -> Checkpoint:
     """Open a checkpoint that :func:`save` wrote; anything else is a :class:`FramiError`."""
     path = Path(path)
     if not path.is_file():
@@ -68,4 +82,4 @@ def load(path: Path) -> Checkpoint:
     if not is_checkpoint(content):
         raise FramiError(f"{path} is not a frami-edge checkpoint.",
                          "Give the student.pt that 'frami-edge distill' or 'frami-edge train' wrote.")
-    return restore(content, path)
+    return restore(content, path, arch, trust)

@@ -27,8 +27,9 @@ class Compute:
         return torch.autocast(self.device.type, dtype=self.dtype if enabled else torch.bfloat16, enabled=enabled)
 
     def place(self, module: M) -> M:
+        """Move it; a module may say ``channels_last = False`` where its code does not work in that format."""
         module.to(self.device)
-        if self.channels_last:
+        if self.channels_last and getattr(module, "channels_last", True):
             module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return module
 

@@ -1,6 +1,10 @@
-"""Statistics pooling: a sequence of any length becomes its mean and its standard deviation."""
+"""Statistics pooling, where a sequence of any length becomes its mean and its standard deviation; and how to tell which
+pooling others use."""
+
+from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 VARIANCE_EPSILON = 1e-5  # inside the root: the gradient of sqrt at 0 is infinite
@@ -22,3 +26,48 @@ class StatisticsPooling(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         return pool_statistics(frames)
+
+
+class Form(NamedTuple):
+    """What follows the frame-level output without being a module, and how time is then pooled away."""
+
+    pooling: str  # mean, max, mean + max, last, first, flatten, attention, or unknown
+    rectified: bool = False  # a ReLU written as a function
+    mel_mean: bool = False  # the mean over what is left of the Mel bands
+
+    def apply(self, states: Tensor) -> Tensor:
+        """(batch, ..., time) -> (batch, features, time)."""
+        states = F.relu(states) if self.rectified else states
+        states = states.mean(-2) if self.mel_mean else states
+        return states.flatten(1, -2)
+
+
+def exactly(states: Tensor, vector: Tensor) -> Form | None:
+    """How ``vector`` (batch, d), or its first or second part, is pooled from ``states`` (batch, ..., time)."""
+    for mel_mean in (False, True) if states.dim() == 4 else (False,):
+        for rectified in (False, True):
+            h = Form("", rectified, mel_mean).apply(states)
+            if h.shape[2] > 1 and _close(vector.sort(1).values, h.flatten(1).sort(1).values):  # in whatever order
+                return Form("flatten", rectified, mel_mean)
+            width = h.shape[1]
+            mean, largest = h.mean(-1), h.amax(-1)
+            pools = {"mean": mean, "max": largest, "mean + max": mean + largest, "last": h[..., -1], "first": h[..., 0]}
+            for pooling, pooled in pools.items():
+                if any(_close(vector[:, start : start + width], pooled) for start in (0, width)):
+                    return Form(pooling, rectified, mel_mean)
+    return None
+
+
+def as_attention(states: Tensor, vector: Tensor) -> Form | None:
+    """A mean over time with weights that are not known lies between the smallest and the largest value."""
+    for mel_mean in (False, True) if states.dim() == 4 else (False,):
+        h = Form("", mel_mean=mel_mean).apply(states)
+        if h.shape[1:2] == vector.shape[1:] and h.shape[1] > 1:
+            slack = 1e-4 * (1 + h.abs().amax(-1))
+            if ((vector > h.amin(-1) - slack) & (vector < h.amax(-1) + slack)).all():
+                return Form("attention", mel_mean=mel_mean)
+    return None
+
+
+def _close(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape and torch.allclose(a, b, rtol=1e-3, atol=1e-4 * float(b.abs().mean()) + 1e-7)

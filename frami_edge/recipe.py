@@ -39,7 +39,7 @@ class Inversion(Table):
     smooth: bool  # average neighbouring frames at the end of the generator
     bn_weight: NotNegative  # alpha
     bn_momentum: Fraction
-    input_weight: NotNegative  # of the input's mean and variance, in units of bn_weight; not in the paper
+    input_weight: NotNegative  # of the input's mean and variance, where the card knows them; not in the paper
     class_weight: NotNegative  # beta
     adversarial_weight: NotNegative  # gamma
     adversarial: Literal["kl", "js"]  # KL where both agree (FRAMI, CMI), or Jensen-Shannon (DeepInversion)

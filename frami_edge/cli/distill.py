@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 LOGGED_STEPS = 50  # between lines where stderr is no terminal
 
+WITHOUT_BN = ("The teacher has no BatchNorm: nothing held the samples to the statistics of its training data (the gap "
+              "of 0 measures nothing), only its classes and the contrast shaped them. The agreement above says little: "
+              "compare student and teacher on recordings before you use it.")
+
 EXAMPLES = """
 Make a student that imitates TEACHER, without a single recording.
 
@@ -24,6 +28,7 @@ Make a student that imitates TEACHER, without a single recording.
   frami-edge distill vendor/teacher.pt --trust      # run the card's model.py
   frami-edge distill teacher.pt --set inversion.batches=48   # more samples
   frami-edge distill teacher.pt --method cmi        # a rival, with its published numbers
+  frami-edge distill teacher.pt --student my.py:build   # a network of your own: build(classes, n_mels)
   frami-edge distill teacher.pt --resume            # go on after Ctrl-C
 
 Writes student.pt, and beside it student.run/ with the resolved recipe, metrics.jsonl, the synthesized samples and the
@@ -35,7 +40,7 @@ def register(app: typer.Typer) -> None:
     @app.command("distill", help=EXAMPLES)
     def distill(
         teacher: Annotated[Path, typer.Argument(help="The teacher's checkpoint; its card teacher.toml beside it.")],
-        student: Annotated[str, typer.Option(help="A network that `frami-edge networks` lists.")] = "wrn16",
+        student: Annotated[str, typer.Option(help="One that `frami-edge networks` lists, or my.py:build.")] = "wrn16",
         out: Annotated[Path, typer.Option(help="Where the student goes.")] = Path("student.pt"),
         recipe: Annotated[str | None, typer.Option(help="One that `frami-edge recipes` lists, or a TOML file; quick by "
                                                         "default.", show_default=False)] = None,
@@ -52,15 +57,23 @@ def register(app: typer.Typer) -> None:
         card: Annotated[Path | None, typer.Option(help="The card, where it is not teacher.toml beside it.")] = None,
         arch: Annotated[str | None, typer.Option(help="Code that builds the network: model.py:build.")] = None,
         trust: Annotated[bool, typer.Option("--trust", help="Run the code that the card names.")] = False,
+        frames_at: Annotated[str | None, typer.Option(
+            help="The teacher's module with the hidden state along time, where it is not found.",
+            show_default=False)] = None,
+        without_bn: Annotated[bool, typer.Option(
+            "--without-bn", help="Go on with a teacher that has no BatchNorm.")] = False,
         device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
         precision: Annotated[str, typer.Option(help="auto, float32 or bf16.")] = "auto",
     ) -> None:
         from frami_edge.teacher.opening import open_teacher
 
         recipe, switches = _switched(recipe, method, no_finv, no_reuse, budget)
-        opened = open_teacher(teacher, card=card, arch=arch, trust=trust)
-        run_distill(opened, teacher, student, out, recipe=recipe, overrides=[*switches, *(set_ or [])], seed=seed,
-                    resume=resume, force=force, device=device, precision=precision)
+        opened = open_teacher(teacher, card=card, arch=arch, trust=trust, frames_at=frames_at)
+        overrides = [*switches, *(set_ or []), *_without_bn(opened, without_bn)]
+        run_distill(opened, teacher, student, out, recipe=recipe, overrides=overrides, seed=seed, resume=resume,
+                    force=force, device=device, precision=precision)
+        if without_bn:
+            console.out.print(WITHOUT_BN, soft_wrap=True)
 
 
 def _switched(recipe: str | None, method: str | None, no_finv: bool, no_reuse: bool,
@@ -91,11 +104,13 @@ def run_distill(opened: "OpenedTeacher", teacher_path: Path, student: str, out: 
     from frami_edge.recipe import load
     from frami_edge.runs import RunDirectory
 
-    networks.describe(student)  # an unknown name is told before anything is written
+    networks.check_student(student)  # an unknown name is told before anything is written
     settings, compute = load(recipe, overrides), choose(device, precision)
+    if settings.inversion.bn_weight:
+        opened.teacher.require_batch_norms()  # before a run is started
     refuse_overwrite(out, force or resume)
     run = RunDirectory(out.with_suffix(".run"))
-    identity = {"teacher": teacher_path.name, "teacher_sha256": opened.sha256, "student": student, "seed": seed}
+    identity = _identity(opened, teacher_path, student, seed)
     with run.locked():
         _prepare(run, identity, settings.to_toml(), resume, force)
         console.err.print(f"{teacher_path} -> {student} on {compute.summary()}; recipe {recipe}, seed {seed}")
@@ -117,6 +132,29 @@ def run_distill(opened: "OpenedTeacher", teacher_path: Path, student: str, out: 
         run.log({"verdict": verdict._asdict()})
     _print_verdict(out, run.path, verdict, time.monotonic() - started)
     return out
+
+
+def _identity(opened: "OpenedTeacher", teacher_path: Path, student: str, seed: int) -> dict[str, Any]:
+    """What a run must have been started with to be gone on with; file names, never where they lie."""
+    from frami_edge import networks
+
+    identity = {"teacher": teacher_path.name, "teacher_sha256": opened.sha256, "student": Path(student).name,
+                "seed": seed}
+    if ":" in student:
+        identity["student_sha256"] = networks.student_code_sha256(student)
+    if opened.teacher.frames_at:
+        identity["frames_at"] = opened.teacher.frames_at
+    return identity
+
+
+def _without_bn(opened: "OpenedTeacher", without_bn: bool) -> list[str]:
+    """The override that ``--without-bn`` stands for; refused where there is BatchNorm."""
+    layers = len(opened.teacher.batch_norms())
+    if without_bn and layers:
+        raise FramiError(f"The teacher has {layers} BatchNorm layers, and --without-bn would leave them out.",
+                         "Leave the option out; to measure what they bring, say --set inversion.bn_weight=0.",
+                         exit_code=EXIT_USAGE)
+    return ["inversion.bn_weight=0"] if without_bn else []
 
 
 def _prepare(run: Any, identity: dict[str, Any], recipe_toml: str, resume: bool, force: bool) -> None:

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from frami_edge.cli import options
+
 DEFAULT_CHECKPOINT = Path("student.pt")
 
 
@@ -20,6 +22,9 @@ def export(
         "--out", "-o", help="File to write; by default the checkpoint's name with .onnx.", show_default=False)] = None,
     opset: Annotated[int | None, typer.Option(help="ONNX opset, 18 to 23; by default 18.", show_default=False)] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace files that exist.")] = False,
+    arch: Annotated[str | None, typer.Option(
+        help="Code that builds a student of your own: my.py:build.", show_default=False)] = None,
+    trust: options.Trust = False,
 ) -> None:
     """Write a checkpoint as one ONNX file, waveform in, logits out, once it is proven to compute the same.
 
@@ -29,7 +34,7 @@ def export(
     from frami_edge.runtime.report import parity_text
 
     result = export_onnx(checkpoint, out or checkpoint.with_suffix(".onnx"), opset=opset or DEFAULT_OPSET, force=force,
-                         told=lambda line: typer.echo(line, err=True))
+                         arch=arch, trust=trust, told=lambda line: typer.echo(line, err=True))
     typer.echo(parity_text(result.parity.as_dict()))
     for path in (result.model, result.golden):
         typer.echo(f"{path}  {path.stat().st_size / 1e6:.2f} MB")

@@ -12,8 +12,8 @@ Layout = Annotated[str, typer.Option(
 TestGroups = Annotated[list[str] | None, typer.Option(
     help="A speaker or fold; may be repeated. official: those usual for the data set.", show_default=False)]
 Card = Annotated[Path | None, typer.Option(help="A teacher's card, where it is not teacher.toml beside it.")]
-Arch = Annotated[str | None, typer.Option(help="Code that builds a teacher's network: model.py:build.")]
-Trust = Annotated[bool, typer.Option("--trust", help="Run the code that a teacher's card names.")]
+Arch = Annotated[str | None, typer.Option(help="Code that builds the network: model.py:build.")]
+Trust = Annotated[bool, typer.Option("--trust", help="Run the code that the card or checkpoint names.")]
 Threads = Annotated[int, typer.Option(min=1, help="Threads of ONNX Runtime.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Override one value: table.key=value.",
                                                show_default=False)]

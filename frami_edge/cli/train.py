@@ -39,7 +39,7 @@ def register(app: typer.Typer) -> None:
     @app.command("train", help=HELP)
     def train(
         folder: options.DataFolder,
-        network: Annotated[str, typer.Option(help="A network that `frami-edge networks` lists.")] = "wrn16",
+        network: Annotated[str, typer.Option(help="One that `frami-edge networks` lists, or my.py:build.")] = "wrn16",
         dataset: options.Layout = "auto",
         test: options.TestGroups = None,
         out: Annotated[Path | None, typer.Option(
@@ -74,7 +74,7 @@ def register(app: typer.Typer) -> None:
         out = out or Path("student.pt" if teacher else "teacher.pt")
         settings = _settings(recipe, set_, seed, epochs=epochs, batch_size=batch_size, lr=lr, temperature=temperature,
                              hard_weight=hard_weight)
-        networks.describe(network)  # an unknown name is told before anything is read
+        networks.check_student(network)  # an unknown name is told before anything is read
         refuse_overwrite(out, force)
         _check_options(teacher, card, arch, trust, time_dependent, seconds)
         compute = choose(device, precision)
@@ -169,7 +169,7 @@ def _training(network: str, recordings: "Recordings", card: "TeacherCard", setti
     from frami_edge.training import Training
 
     torch.manual_seed(settings.seed)
-    built = networks.build(network, card.classes, card.frontend.n_mels)
+    built = networks.build_student(network, card.classes, card.frontend.n_mels)
     return Training(built, recordings, card, settings, compute, opened.teacher if opened else None)
 
 

@@ -145,7 +145,7 @@ class DataFreeDistillation:
         return distiller.ask(x)
 
     def _distiller(self, phase: Phase, steps: int, schedule: str) -> Distiller:
-        student = networks.build(self.student_name, self.card.classes, self.card.frontend.n_mels)
+        student = networks.build_student(self.student_name, self.card.classes, self.card.frontend.n_mels)
         return Distiller(self.teacher, student, self.recipe.distillation, phase, steps, self.compute, schedule)
 
     def _state(self) -> dict[str, Any]:

@@ -70,6 +70,10 @@ def utterance_reuse_loss(mapped_means: Tensor, mapped_variances: Tensor, student
 
 
 def draw_count(student_frames: int, teacher_frames: int) -> int:
-    """N of Eqs. 6-9, random from 2 to a quarter of the frames and at most 8; the same for both networks."""
-    largest = max(2, min(LARGEST_N, min(student_frames, teacher_frames) // 4))
-    return int(torch.randint(2, largest + 1, ()))
+    """N of Eqs. 6-9, random from 2 to a quarter of the frames and at most 8; the same for both networks.
+
+    1 where a network has a single frame: a bin without frames has no mean.
+    """
+    shortest = min(student_frames, teacher_frames)
+    largest = min(shortest, max(2, min(LARGEST_N, shortest // 4)))
+    return int(torch.randint(min(2, largest), largest + 1, ()))

@@ -94,9 +94,10 @@ def bn_loss(batch: dict[str, Statistics], target: dict[str, Statistics]) -> Tens
     averaged over layers. Without the scale the loss means something else for every teacher.
 
     Returns:
-        scalar; 0 where every layer sees just what it saw in training.
+        scalar; 0 where every layer sees just what it saw in training, and where there is no layer.
     """
-    return torch.stack([layer_gap(batch[name], goal) for name, goal in target.items()]).mean()
+    gaps = [layer_gap(batch[name], goal) for name, goal in target.items()]
+    return torch.stack(gaps).mean() if gaps else torch.zeros(())
 
 
 def layer_gap(batch: Statistics, goal: Statistics) -> Tensor:

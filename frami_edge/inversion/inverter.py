@@ -39,9 +39,8 @@ class Inverter(Synthesizer):
 
     def __init__(self, teacher: Teacher, settings: Inversion, compute: Compute, source: Source) -> None:
         super().__init__(teacher, settings, compute)
-        if not teacher.batch_norms():
-            raise FramiError("The teacher has no BatchNorm with running statistics, so L_bn (Eq. 4) is impossible.",
-                             "FRAMI needs what BatchNorm remembers of the training data.")
+        if settings.bn_weight:
+            teacher.require_batch_norms()
         self.source = source
         self.target = batch_norm.targets(teacher)
         self.history = batch_norm.History(settings.bn_momentum)
@@ -142,7 +141,7 @@ class Inverter(Synthesizer):
         inversion = settings.bn_weight * terms["bn"] + settings.class_weight * terms["class"]
         if self.knows_input and settings.input_weight:
             terms["input"] = batch_norm.layer_gap(blended[INPUT], self.input_target)
-            inversion = inversion + settings.bn_weight * settings.input_weight * terms["input"]
+            inversion = inversion + settings.input_weight * terms["input"]
         if student is not None and settings.adversarial_weight:
             with self.compute.autocast():
                 student_logits = student(x)

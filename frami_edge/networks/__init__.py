@@ -5,9 +5,13 @@ import pkgutil
 
 from frami_edge.networks.base import Hidden, Network
 from frami_edge.networks.cost import macs, parameters
+from frami_edge.networks.own import build_student, check_student, student_code_sha256
 from frami_edge.networks.registry import build, describe, names, register
 
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
 
-__all__ = ["Hidden", "Network", "build", "describe", "macs", "names", "parameters", "register"]
+__all__ = [
+    "Hidden", "Network", "build", "build_student", "check_student", "describe", "macs", "names", "parameters",
+    "register", "student_code_sha256",
+]

@@ -17,6 +17,13 @@ class Hidden(NamedTuple):
     stages: list[Tensor]  # outputs of the stem and of each stage, (batch, channels, mels', time')
 
 
+class MelAverage(nn.Module):
+    """The mean over Mel bands, (batch, channels, mels, time) -> (batch, channels, 1, time)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean(2, keepdim=True)
+
+
 class Network(nn.Module):
     """A classifier of normalised log-Mels of any length.
 
@@ -29,6 +36,7 @@ class Network(nn.Module):
     """
 
     name = ""
+    code_sha256 = ""  # of the file that builds it, where that is the user's
 
     def __init__(self, stages: list[nn.Module], channels: int, reduction: int, classes: int, n_mels: int) -> None:
         super().__init__()

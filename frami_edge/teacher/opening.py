@@ -23,7 +23,7 @@ class OpenedTeacher(NamedTuple):
 
 
 def open_teacher(path: Path, *, card: Path | None = None, arch: str | None = None,
-                 trust: bool = False) -> OpenedTeacher:
+                 trust: bool = False, frames_at: str | None = None) -> OpenedTeacher:
     """Open a teacher's checkpoint, whoever wrote it.
 
     Args:
@@ -31,6 +31,7 @@ def open_teacher(path: Path, *, card: Path | None = None, arch: str | None = Non
         card: its card; by default the one inside, or ``NAME.toml`` or ``teacher.toml`` beside it.
         arch: overrides the card's architecture; ``FILE.py:FUNCTION`` runs that code.
         trust: run code that the card or the file names.
+        frames_at: the module with the frame-level hidden state, where probing finds the wrong one.
 
     Raises:
         FramiError: what is wrong with the file, the card or how they go together.
@@ -38,19 +39,20 @@ def open_teacher(path: Path, *, card: Path | None = None, arch: str | None = Non
     path = Path(path)
     content = read_content(path, trust)
     if checkpoints.is_checkpoint(content):
-        restored = checkpoints.restore(content, path)
+        restored = checkpoints.restore(content, path, arch, trust)
         refuse_non_finite(restored.network.state_dict(), path)
         own = TeacherCard.read(card) if card else restored.card
-        return OpenedTeacher(Teacher(restored.network, own), own, restored.sha256,
+        return OpenedTeacher(Teacher(restored.network, own, frames_at), own, restored.sha256,
                              f"frami-edge checkpoint, {restored.network.name}")
     read = TeacherCard.read(card or find_card(path))
     if isinstance(content, nn.Module) and arch is None:  # read with --trust alone
         refuse_non_finite(content.state_dict(), path)
-        return OpenedTeacher(Teacher(content.float(), read), read, sha256(path), f"whole {type(content).__name__}")
+        return OpenedTeacher(Teacher(content.float(), read, frames_at), read, sha256(path),
+                             f"whole {type(content).__name__}")
     network, architecture = build_network(read, arch, trust, path.parent)
     place = fit(network, find_state_dicts(content), path, architecture)
     source = f"state_dict{f' {place!r}' if place else ''} in {architecture}"
-    return OpenedTeacher(Teacher(network, read), read, sha256(path), source)
+    return OpenedTeacher(Teacher(network, read, frames_at), read, sha256(path), source)
 
 
 def find_card(path: Path) -> Path:

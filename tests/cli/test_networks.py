@@ -38,3 +38,4 @@ def test_known_costs() -> None:
 def test_the_table_for_people() -> None:
     printed = runner.invoke(app, ["networks"]).stdout
     assert "wrn16" in printed and "0.19 M" in printed and "105 M" in printed
+    assert "9.5 k" in printed and "2.5 M" in printed  # bcresnet1

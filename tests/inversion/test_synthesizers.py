@@ -177,8 +177,8 @@ def test_the_inputs_mean_and_variance_come_to_what_the_normalisation_says(teache
     known = Teacher(teacher.net, teacher.card.model_copy(update={"frontend": frontend}))
     gaps = {}
     for weight in (0, 1):
-        maker = make(known, "frami", "inversion.steps=40", "inversion.first_steps=40", "inversion.bn_momentum=0",
-                     f"inversion.input_weight={weight}")
+        maker = make(known, "frami", "inversion.steps=60", "inversion.first_steps=60", "inversion.bn_momentum=0",
+                     f"inversion.input_weight={30 * weight}")
         made = maker.synthesize(None, Bank(tmp_path / str(weight), "sha", 100))
         found = batch_norm.input_statistics(maker.normalise(made.samples.log_mel))
         gaps[weight] = float(batch_norm.layer_gap(found, batch_norm.INPUT_TARGET))

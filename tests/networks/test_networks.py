@@ -25,7 +25,7 @@ def test_macs_grow_with_the_length() -> None:
 
 
 @pytest.mark.parametrize("name", networks.names())
-@pytest.mark.parametrize("n_mels,frames", [(40, 100), (41, 37), (64, 8)])
+@pytest.mark.parametrize("n_mels,frames", [(40, 100), (41, 37), (64, 8), (7, 1)])
 def test_any_size(name: str, n_mels: int, frames: int) -> None:
     net = networks.build(name, 7, n_mels).eval()
     with torch.no_grad():

@@ -99,7 +99,7 @@ def test_hooks_do_not_outlive_a_pass() -> None:
 
 @pytest.mark.parametrize("card,message", [
     (CARD.model_copy(update={"labels": ("a", "b")}), "2 labels"),
-    (CARD.model_copy(update={"layout": "BTF"}), "does not take BTF"),
+    (CARD.model_copy(update={"layout": "BTF"}), "does not take clips of 40 Mel bands"),
     (CARD.model_copy(update={"layout": "waveform"}), "take waveforms"),
 ])
 def test_a_wrong_card_is_told(card: TeacherCard, message: str) -> None:
@@ -107,10 +107,160 @@ def test_a_wrong_card_is_told(card: TeacherCard, message: str) -> None:
         Teacher(VendorNet(), card)
 
 
-def test_a_network_without_a_classifier_is_told() -> None:
+def test_a_network_without_states_along_time_is_told() -> None:
     class Flat(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             return x.mean((1, 3))[:, :3]
 
-    with pytest.raises(FramiError, match="no linear classifier"):
+    with pytest.raises(FramiError, match="no frame-level state"):
         Teacher(Flat(), CARD)
+
+
+class Pooled(nn.Module):
+    """Features (batch, time, 16) pooled in any way, then a linear layer; the pooling is written as functions."""
+
+    def __init__(self, pooling: str) -> None:
+        super().__init__()
+        self.pooling = pooling
+        self.mix = nn.Sequential(nn.Linear(40, 16), nn.Tanh())
+        self.score = nn.Linear(16, 1)
+        self.out = nn.Linear(16 * {"flatten": 101, "statistics": 2, "max, mean": 2}.get(pooling, 1), 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.mix(x)
+        pooled = {
+            "mean": lambda: h.mean(1),
+            "max": lambda: h.amax(1),
+            "mean + max": lambda: h.mean(1) + h.amax(1),
+            "max, mean": lambda: torch.cat([h.amax(1), h.mean(1)], 1),
+            "statistics": lambda: pool_statistics(h.transpose(1, 2)),
+            "last": lambda: h[:, -1],
+            "attention": lambda: (self.score(h).softmax(1) * h).sum(1),
+            "flatten": lambda: h.flatten(1),
+        }[self.pooling]()
+        return self.out(pooled)
+
+
+@pytest.mark.parametrize("pooling,found", [
+    ("mean", "mean"), ("max", "max"), ("mean + max", "mean + max"), ("max, mean", "mean"), ("statistics", "mean"),
+    ("last", "last"), ("attention", "attention"), ("flatten", "flatten"),
+])
+def test_poolings(pooling: str, found: str) -> None:
+    net = Pooled(pooling)
+    teacher = Teacher(net, CARD.model_copy(update={"layout": "BTF"}))
+    x = torch.randn(2, 40, 101)
+    hidden = teacher.forward_hidden(x)
+    assert (teacher.taps.form.pooling, teacher.taps.frames) == (found, "mix")
+    torch.testing.assert_close(hidden.frames, net.mix(x.transpose(1, 2)).transpose(1, 2))
+    torch.testing.assert_close(net.out(hidden.pooled), hidden.logits)
+    assert teacher.taps.fixed_frames == (101 if pooling == "flatten" else None)
+
+
+def test_a_network_of_one_length_is_given_clips_repeated_or_cut() -> None:
+    teacher = Teacher(Pooled("flatten"), CARD.model_copy(update={"layout": "BTF"}))
+    x = torch.randn(2, 40, 101)
+    torch.testing.assert_close(teacher(x[..., :30]), teacher(x[..., :30].repeat(1, 1, 4)[..., :101]))
+    torch.testing.assert_close(teacher(torch.cat([x, x], 2)), teacher(x))
+    assert teacher.forward_hidden(x[..., :50]).frames.shape == (2, 16, 101)
+
+
+class Sequence(nn.Module):
+    def __init__(self, batch_first: bool, kind: type[nn.RNNBase]) -> None:
+        super().__init__()
+        self.rnn = kind(40, 8, batch_first=batch_first, bidirectional=True, num_layers=2)
+        self.out = nn.Linear(16, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        states, _ = self.rnn(x if self.rnn.batch_first else x.transpose(0, 1))
+        return self.out(states.mean(1 if self.rnn.batch_first else 0))
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("kind", [nn.GRU, nn.LSTM])
+def test_recurrent_layers(batch_first: bool, kind: type[nn.RNNBase]) -> None:
+    net = Sequence(batch_first, kind)
+    teacher = Teacher(net, CARD.model_copy(update={"layout": "BTF"}))
+    x = torch.randn(5, 40, 30)
+    hidden = teacher.forward_hidden(x)
+    states, _ = net.rnn(x.transpose(1, 2) if batch_first else x.permute(2, 0, 1))
+    torch.testing.assert_close(hidden.frames, states.transpose(1, 2) if batch_first else states.permute(1, 2, 0))
+    torch.testing.assert_close(hidden.frames.mean(2), hidden.pooled)
+    assert [tuple(stage.shape) for stage in hidden.stages] == [(5, 16, 30)]
+
+
+class PerFrame(nn.Module):
+    """Classifies every frame; the mean of that is the clip's, or nothing is."""
+
+    def __init__(self, pooled: bool) -> None:
+        super().__init__()
+        self.mix, self.act, self.out, self.pooled = nn.Conv1d(40, 12, 3), nn.ReLU(), nn.Conv1d(12, 3, 1), pooled
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits = self.out(self.act(self.mix(x)))
+        return logits.mean(2) if self.pooled else logits
+
+
+def test_frames_that_are_classified_and_then_pooled() -> None:
+    teacher = Teacher(PerFrame(True), CARD.model_copy(update={"layout": "BFT"}))
+    assert teacher.taps.frames == "act"
+    assert teacher.forward_hidden(torch.randn(2, 40, 50)).frames.shape == (2, 12, 48)
+
+
+def test_one_output_per_frame_is_refused() -> None:
+    with pytest.raises(FramiError, match=r"one output per frame, \(2, 3, 99\)"):
+        Teacher(PerFrame(False), CARD.model_copy(update={"layout": "BFT"}))
+
+
+def test_the_user_says_where_the_frames_are() -> None:
+    card = CARD.model_copy(update={"layout": "BFT"})
+    teacher = Teacher(PerFrame(True), card, frames_at="mix")
+    x = torch.randn(2, 40, 50)
+    torch.testing.assert_close(teacher.forward_hidden(x).frames, teacher.net.mix(x))  # type: ignore[operator]
+    with pytest.raises(FramiError, match="not among the modules") as raised:
+        Teacher(PerFrame(True), card, frames_at="mixx")
+    assert "'mix'" in raised.value.hint
+
+
+class Headed(nn.Module):
+    """Any kind of output behind a BatchNorm1d of the pooled state, and a BatchNorm that never runs."""
+
+    def __init__(self, wrap: object) -> None:
+        super().__init__()
+        self.conv, self.bn, self.spare = nn.Conv1d(40, 12, 3), nn.BatchNorm1d(12, affine=False), nn.BatchNorm1d(7)
+        self.unkept = nn.BatchNorm1d(12, track_running_stats=False)
+        self.out, self.wrap = nn.Linear(12, 3), wrap
+
+    def forward(self, x: Tensor) -> object:
+        pooled = self.bn(self.unkept(self.conv(x)).mean(2))
+        return self.wrap(self.out(pooled))  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("wrap", [
+    lambda y: (y, y[:, :1]), lambda y: {"embedding": y[:, :2], "clipwise_output": y}, lambda y: y[:, :, None, None],
+])
+def test_outputs_in_tuples_dictionaries_and_maps(wrap: object) -> None:
+    torch.manual_seed(0)
+    net, card = Headed(wrap), CARD.model_copy(update={"layout": "BFT"})
+    teacher, x = Teacher(net, card), torch.randn(4, 40, 50)
+    plain = Headed(lambda y: y)
+    plain.load_state_dict(net.state_dict())
+    torch.testing.assert_close(teacher(x), plain.eval()(x))
+    assert list(teacher.batch_norms()) == ["bn"]  # the others never run, or keep nothing
+
+
+@pytest.mark.parametrize("kind", ["logits", "softmax", "log_softmax"])
+@pytest.mark.parametrize("declared", ["logits", "softmax", "log_softmax"])
+def test_the_declared_kind_of_output_is_checked(kind: str, declared: str) -> None:
+    """Where it is right, probabilities at any temperature are those of the logits."""
+    wrap = {"logits": lambda y: y, "softmax": lambda y: y.softmax(1), "log_softmax": lambda y: y.log_softmax(1)}[kind]
+    torch.manual_seed(1)
+    net, card = Headed(wrap), CARD.model_copy(update={"layout": "BFT", "output": declared})
+    if kind != declared and (kind, declared) != ("log_softmax", "logits"):
+        with pytest.raises(FramiError, match=f'output = "{declared}", and the network gives {kind}'):
+            Teacher(net, card)
+        return
+    x = torch.randn(4, 40, 50)
+    logits = Teacher(net, card)(x)
+    net.wrap = lambda y: y
+    for temperature in (1.0, 4.0, 20.0):
+        torch.testing.assert_close((logits / temperature).softmax(1), (net(x) / temperature).softmax(1))

@@ -1,0 +1,290 @@
+"""Where the hidden states of a network are found, whoever wrote it: by probing, not by names.
+
+Two probes that differ in batch and length tell which modules' outputs run along time, and which of their axes are batch
+and time. What the network then keeps for the whole clip (a vector per clip) is compared with the mean, the maximum and
+so on of these outputs: the one that explains it is the frame-level hidden state.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from frami_edge.errors import EXIT_USAGE, FramiError, nearest
+from frami_edge.pooling import Form, as_attention, exactly
+
+STAGE_TAPS = 4
+CANDIDATES = 8  # of the last outputs along time that may be the frame-level state
+BATCHES = 2, 3  # of the two probes
+MORE_FRAMES = 64  # of the second probe; far enough for a network that strides time by 64
+
+Call = Callable[[Tensor], Any]  # (batch, n_mels, frames) -> whatever the network gives
+
+
+class Tap(NamedTuple):
+    """A module whose output runs along time, and the axes of that output."""
+
+    name: str
+    batch_axis: int
+    time_axis: int
+
+    def arrange(self, output: Tensor) -> Tensor:
+        """-> (batch, ..., time)."""
+        return output.movedim((self.batch_axis, self.time_axis), (0, -1))
+
+
+class Place(NamedTuple):
+    """Where a vector for each clip is seen: a module's input or output; the network's own output has no name."""
+
+    name: str
+    is_input: bool
+
+
+@dataclass(frozen=True)
+class Taps:
+    """Where a network's hidden states are; names are those of ``net.named_modules()``."""
+
+    frame_tap: Tap
+    form: Form
+    pooled_at: Place | None  # None: the pooled state is the mean of the frames
+    stage_taps: tuple[Tap, ...]
+    fixed_frames: int | None  # the only length it takes, where there is but one
+    ran: frozenset[str]  # the modules that a forward pass runs
+
+    @property
+    def frames(self) -> str:
+        return self.frame_tap.name
+
+    @property
+    def stages(self) -> list[str]:
+        return [tap.name for tap in self.stage_taps]
+
+
+class Trace(NamedTuple):
+    shapes: dict[str, torch.Size]  # of every module's output, in the order in which they finish
+    output: Any
+    error: Exception | None
+
+
+def find_taps(net: nn.Module, call: Call, n_mels: int, frames: int, classes: int,
+              frames_at: str | None = None) -> Taps:
+    """Probe a network in eval mode.
+
+    Args:
+        call: runs ``net`` on (batch, n_mels, frames).
+        frames: a length that it takes: that of the clips it was trained on.
+        classes: it should give this many logits for a clip.
+        frames_at: the module whose output is the frame-level state, where the user knows better.
+
+    Raises:
+        FramiError: it does not take such input, does not give one row of ``classes`` for each clip, or nothing in it
+            runs along time.
+    """
+    first = trace(net, call, probe(BATCHES[0], n_mels, frames))
+    if first.error is not None:
+        raise FramiError(f"{type(net).__name__} does not take clips of {n_mels} Mel bands and {frames} frames: "
+                         f"{first.error}", "Compare layout, n_mels and the clips' length with its description.")
+    if not clip_output(first.output, BATCHES[0], classes).isfinite().all():
+        raise FramiError(f"The output of {type(net).__name__} is not finite.", "Its weights may be damaged.")
+    second, fixed = _second_trace(net, call, n_mels, frames)
+    along = [tap for name, shape in first.shapes.items()
+             if name in second.shapes and (tap := _tap(name, shape, second.shapes[name])) is not None]
+    if not along:
+        raise FramiError(f"Nothing in {type(net).__name__} runs along time: no frame-level state was found.",
+                         "What can be distilled has modules with outputs along time, and pools them.")
+    candidates = _named(along, frames_at, first.shapes) if frames_at else along[-CANDIDATES:]
+    states, vectors = _capture(net, call, probe(BATCHES[0], n_mels, frames), candidates, classes)
+    tap, form, place = _pooled_one(candidates, states, vectors, classes)
+    before = along[: along.index(tap) + 1]
+    return Taps(tap, form, place, _stages(before, first.shapes), frames if fixed else None, frozenset(first.shapes))
+
+
+def hidden_states(net: nn.Module, taps: Taps, run: Callable[[], Any]) -> tuple[Any, Tensor, Tensor, list[Tensor]]:
+    """What ``run`` returns, with the frame-level states, the pooled state and the stages of that pass.
+
+    Hooks live only as long as the pass, so a second one can never overwrite what the first recorded.
+
+    Returns:
+        the output; frames (batch, features, time'); pooled (batch, d); stages (batch, channels, ..., time').
+    """
+    found: dict[Place, Tensor] = {}
+    places = {Place(tap.name, False) for tap in (taps.frame_tap, *taps.stage_taps)}
+    if taps.pooled_at is not None and taps.pooled_at.name:
+        places.add(taps.pooled_at)
+    with contextlib.ExitStack() as hooks:
+        for place in places:
+            hooks.enter_context(_keep(net, place, found))
+        output = run()
+    frames = taps.form.apply(taps.frame_tap.arrange(found[Place(taps.frames, False)]))
+    pooled = found[taps.pooled_at].flatten(1) if taps.pooled_at in found else frames.mean(-1)
+    return output, frames, pooled, [tap.arrange(found[Place(tap.name, False)]) for tap in taps.stage_taps]
+
+
+def probe(batch: int, n_mels: int, frames: int) -> Tensor:
+    return torch.randn(batch, n_mels, frames, generator=torch.Generator().manual_seed(0))
+
+
+@torch.no_grad()
+def works_channels_last(net: nn.Module, run: Callable[[], Any]) -> bool:
+    """Whether ``run`` works with weights in that memory format: vendors write ``view`` where it takes ``reshape``."""
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    try:
+        run()
+    except RuntimeError:
+        return False
+    finally:
+        net.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    return True
+
+
+def first_tensor(output: Any) -> Tensor | None:
+    """Of a tuple, as recurrent layers give, the first: the sequence."""
+    while isinstance(output, tuple | list) and output:
+        output = output[0]
+    return output if isinstance(output, Tensor) and output.is_floating_point() else None
+
+
+def clip_output(output: Any, batch: int, classes: int) -> Tensor:
+    """The (batch, classes) of what a network gives: a tensor, or one in a tuple or a dictionary.
+
+    Raises:
+        FramiError: there is none, or it has a row for every frame.
+    """
+    values = list(output.values()) if isinstance(output, dict) else output
+    tensors = [value for value in (values if isinstance(values, tuple | list) else [values])
+               if isinstance(value, Tensor)]
+    for value in tensors:
+        if value.dim() >= 2 and value.shape[:2] == (batch, classes) and value[0].numel() == classes:
+            return value.flatten(1)
+    shapes = ", ".join(str(tuple(value.shape)) for value in tensors) or type(output).__name__
+    if any(value.dim() == 3 and value.shape[0] == batch and classes in value.shape[1:] for value in tensors):
+        raise FramiError(f"The network gives one output per frame, {shapes} for a batch of {batch}; one for each clip "
+                         "is needed.", "Pool them over time in the code that builds it (--arch model.py:build).")
+    raise FramiError(f"The network gives {shapes} for a batch of {batch}; its card has {classes} labels.",
+                     "Compare the labels with its description.")
+
+
+@torch.no_grad()
+def trace(net: nn.Module, call: Call, x: Tensor) -> Trace:
+    """Run ``net`` and note the shape of every module's output; an error ends the notes, and is one of them."""
+    shapes: dict[str, torch.Size] = {}
+
+    def keep(name: str) -> Callable[[nn.Module, object, object], None]:
+        def hook(_module: nn.Module, _inputs: object, output: object) -> None:
+            shapes.pop(name, None)  # a module called twice counts where it finished last
+            tensor = first_tensor(output)
+            shapes[name] = torch.Size() if tensor is None else tensor.shape
+
+        return hook
+
+    handles = [module.register_forward_hook(keep(name)) for name, module in net.named_modules() if name]
+    try:
+        return Trace(shapes, call(x), None)
+    except (RuntimeError, ValueError, AssertionError, IndexError) as error:  # what layers say to a wrong shape
+        return Trace(shapes, None, error)
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _second_trace(net: nn.Module, call: Call, n_mels: int, frames: int) -> tuple[Trace, bool]:
+    """A trace of another length, and whether no other length is taken: then it ends where the network gave up."""
+    longer = trace(net, call, probe(BATCHES[1], n_mels, frames + MORE_FRAMES))
+    if longer.error is None:
+        return longer, False
+    shorter = trace(net, call, probe(BATCHES[1], n_mels, max(8, frames // 2)))
+    return (shorter, False) if shorter.error is None else (longer, True)
+
+
+def _tap(name: str, short: torch.Size, long: torch.Size) -> Tap | None:
+    """The axes that follow batch and length; None unless there is just one of each."""
+    if len(short) < 3 or len(short) != len(long):
+        return None
+    differ = [axis for axis in range(len(short)) if short[axis] != long[axis]]
+    batch = [axis for axis in differ if (short[axis], long[axis]) == BATCHES]
+    if len(differ) != 2 or not batch:
+        return None
+    return Tap(name, batch[0], next(axis for axis in differ if axis != batch[0]))
+
+
+def _named(along: list[Tap], name: str, shapes: dict[str, torch.Size]) -> list[Tap]:
+    found = [tap for tap in along if tap.name == name]
+    if not found:
+        known = "runs, but its output has no time axis" if name in shapes else "is not among the modules that run"
+        raise FramiError(f"--frames-at {name}: it {known}.", nearest(name, [tap.name for tap in along]),
+                         exit_code=EXIT_USAGE)
+    return found
+
+
+@torch.no_grad()
+def _capture(net: nn.Module, call: Call, x: Tensor, candidates: list[Tap], classes: int
+             ) -> tuple[dict[str, Tensor], list[tuple[Place, Tensor]]]:
+    """The candidates' outputs (batch, ..., time), and the vectors for each clip seen after the last of them."""
+    taps = {tap.name: tap for tap in candidates}
+    states: dict[str, Tensor] = {}
+    vectors: list[tuple[Place, Tensor]] = []
+
+    def keep(name: str) -> Callable[[nn.Module, Any, Any], None]:
+        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+            given, made = first_tensor(inputs), first_tensor(output)
+            if name in taps and made is not None:
+                states[name] = taps[name].arrange(made)
+                vectors.clear()
+                return
+            for tensor, is_input in ((given, True), (made, False)):
+                if tensor is not None and tensor.dim() >= 2 and tensor.flatten(1).shape[1] == max(tensor.shape[1:]):
+                    vectors.append((Place(name, is_input), tensor.flatten(1)))
+
+        return hook
+
+    handles = [module.register_forward_hook(keep(name)) for name, module in net.named_modules() if name]
+    try:
+        output = call(x)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return states, [*vectors, (Place("", False), clip_output(output, len(x), classes))]
+
+
+def _pooled_one(candidates: list[Tap], states: dict[str, Tensor], vectors: list[tuple[Place, Tensor]], classes: int
+                ) -> tuple[Tap, Form, Place | None]:
+    """The candidate that a clip's vector is pooled from: exactly first, then as an attention would."""
+    for explain in (exactly, as_attention):
+        for index, tap in reversed(list(enumerate(candidates))):
+            for place, vector in vectors:
+                form = explain(states[tap.name], vector)
+                if form is None:
+                    continue
+                given = [other for other in candidates[:index] if _features(states[other.name]) != classes]
+                if not place.name and _features(states[tap.name]) == classes and given:
+                    return given[-1], Form("after the classifier"), None  # it classifies frames, then pools
+                return tap, form, place if place.name else None
+    wide = [tap for tap in candidates if _features(states[tap.name]) > classes]  # not a score for each frame
+    return (wide or candidates)[-1], Form("unknown"), None
+
+
+def _features(states: Tensor) -> int:
+    return states[0, ..., 0].numel()
+
+
+def _stages(along: list[Tap], shapes: dict[str, torch.Size]) -> tuple[Tap, ...]:
+    """The last output of each size (channels, Mel bands); at most the last four of them."""
+    last_of_size = {tap.arrange(torch.empty(shapes[tap.name], device="meta")).shape[1:-1]: tap for tap in along}
+    return tuple(sorted(last_of_size.values(), key=along.index)[-STAGE_TAPS:])
+
+
+@contextlib.contextmanager
+def _keep(net: nn.Module, place: Place, found: dict[Place, Tensor]) -> Iterator[None]:
+    def hook(_module: nn.Module, inputs: Any, output: Any) -> None:
+        tensor = first_tensor(inputs if place.is_input else output)
+        assert tensor is not None  # it was one when the network was probed
+        found[place] = tensor
+
+    handle = net.get_submodule(place.name).register_forward_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
