@@ -1,6 +1,7 @@
 """Recordings from files: any format and sample rate that libsndfile reads, mixed down and resampled. No torch."""
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,12 @@ import numpy as np
 import soundfile
 
 from frami_edge.errors import FramiError
-from frami_edge.runtime.clips import check_wave
-from frami_edge.runtime.resample import resample
+from frami_edge.runtime.clips import check_wave, kept_range, prepare
+from frami_edge.runtime.resample import Resampler, resample
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
+BLOCK = 1 << 18  # frames of a recording in memory at a time: 6 s at 44.1 kHz
 SUFFIXES = frozenset(
     {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64", ".rf64"}
 )
@@ -26,6 +28,63 @@ def read(path: Path, sample_rate: int) -> Array:
     Raises:
         FramiError: the file is missing, is no audio that libsndfile reads, is empty, or holds NaN or infinity.
     """
+    rate, _ = header(path)
+    return resample(np.concatenate(list(blocks(path))), rate, sample_rate)
+
+
+def read_clip(path: Path, clip: Mapping[str, Any]) -> Array:
+    """A recording as a model takes it, float32 (samples,): what :func:`read` gives, brought to length.
+
+    Only what the preparation keeps is held in memory and resampled; the whole recording is still read and checked.
+
+    Args:
+        clip: the card's ``[clip]`` table, as :func:`frami_edge.runtime.clips.prepare` takes it.
+    """
+    rate, samples = header(path)
+    resampler = Resampler(rate, clip["sample_rate"])
+    begin, end = kept_range(resampler.length(samples), clip)
+    low, high = resampler.inputs(begin, end)
+    kept, position = [], 0
+    for block in blocks(path):
+        part = block[max(0, low - position) : max(0, high - position)]
+        if len(part):
+            kept.append(part.copy())  # a view would hold on to the whole block
+        position += len(block)
+    if position != samples:  # the header of a stream without an end, or of a damaged file, is wrong about its length
+        return prepare(read(path, clip["sample_rate"]), clip)
+    return prepare(resampler.part(np.concatenate(kept), low, samples, begin, end), clip)
+
+
+def header(path: Path) -> tuple[int, int]:
+    """Sample rate in Hz, and number of samples of each channel, of a recording."""
+    with _opened(path) as sound:
+        return sound.samplerate, sound.frames
+
+
+def blocks(path: Path) -> Iterator[Array]:
+    """A recording in blocks, at its own sample rate: float32 (samples,), channels averaged, each checked.
+
+    Raises:
+        FramiError: as :func:`read`, some of it only when the iteration gets there.
+    """
+    with _opened(path) as sound:
+        for first in itertools.count():
+            try:
+                channels = sound.read(BLOCK, dtype="float32", always_2d=True)
+            except (soundfile.SoundFileError, OSError) as error:
+                raise _unreadable(path, error) from error
+            if len(channels) == 0 and first > 0:
+                return
+            yield check_wave(mixed_down(channels), str(path))  # an empty recording is refused here
+
+
+def mixed_down(channels: Array) -> Array:
+    """(samples, channels) -> their mean, (samples,)."""
+    mean: Array = channels[:, 0] if channels.shape[1] == 1 else channels.mean(axis=1)
+    return mean
+
+
+def _opened(path: Path) -> Any:
     path = Path(path)
     if not path.is_file():
         what = "is a folder, not a recording" if path.is_dir() else "does not exist"
@@ -33,13 +92,15 @@ def read(path: Path, sample_rate: int) -> Array:
     if path.stat().st_size == 0:
         raise FramiError(f"{path} is an empty file (0 bytes).", "Copy it again from where it was recorded.")
     try:
-        channels, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        return soundfile.SoundFile(path)
     except (soundfile.SoundFileError, OSError) as error:
-        reason = str(error).split(": ")[-1].strip().rstrip(".")
-        raise FramiError(f"{path} cannot be read as audio: {reason}.",
-                         "WAV, FLAC, Ogg, MP3 and AIFF are read; convert other formats first.") from error
-    wave = channels[:, 0] if channels.shape[1] == 1 else channels.mean(axis=1)
-    return resample(check_wave(wave, str(path)), rate, sample_rate)
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> FramiError:
+    reason = str(error).split(": ")[-1].strip().rstrip(".")
+    return FramiError(f"{path} cannot be read as audio: {reason}.",
+                      "WAV, FLAC, Ogg, MP3 and AIFF are read; convert other formats first.")
 
 
 def batches_of_equal_length(waves: Sequence[Array], batch_size: int) -> Iterator[list[int]]:

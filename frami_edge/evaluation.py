@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from frami_edge.audio import batches_of_equal_length, read
+from frami_edge.audio import batches_of_equal_length, read_clip
 from frami_edge.datasets import Clip
 from frami_edge.errors import FramiError
 from frami_edge.runtime.classifier import Classifier, softmax
-from frami_edge.runtime.clips import prepare
+from frami_edge.runtime.clips import pieces
+from frami_edge.runtime.stream import ranked
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -28,9 +29,6 @@ class Model:
     labels: tuple[str, ...]
     clip: Mapping[str, Any]  # the card's [clip] table
     logits: Callable[[Array], Array]  # (batch, samples), prepared -> (batch, classes)
-
-    def prepared(self, wave: Array) -> Array:
-        return prepare(wave, self.clip)
 
 
 @dataclass(frozen=True)
@@ -96,7 +94,7 @@ def evaluate(model: Model, clips: Sequence[Clip], report: Callable[[int], object
     predicted = np.empty(len(clips), dtype=np.int64)
     for first in range(0, len(clips), READ_AT_ONCE):
         part = clips[first : first + READ_AT_ONCE]
-        waves = [model.prepared(read(clip.path, model.clip["sample_rate"])) for clip in part]
+        waves = [read_clip(clip.path, model.clip) for clip in part]
         done = first
         for indices in batches_of_equal_length(waves, BATCH):
             logits = model.logits(np.stack([waves[index] for index in indices]))
@@ -110,11 +108,10 @@ def evaluate(model: Model, clips: Sequence[Clip], report: Callable[[int], object
 
 def predict(model: Model, path: Path, top: int = 3) -> list[tuple[str, float]]:
     """The ``top`` most likely labels of one recording with their probabilities, the likeliest first."""
-    logits = model.logits(model.prepared(read(path, model.clip["sample_rate"]))[None])
+    long = pieces(read_clip(path, model.clip), model.clip)
+    logits = np.concatenate([model.logits(piece[None]) for piece in long])
     _check(logits, path)
-    probabilities = softmax(logits)[0]
-    return [(model.labels[index], float(probabilities[index]))
-            for index in np.argsort(-probabilities, kind="stable")[:top]]
+    return ranked(model.labels, softmax(logits).mean(axis=0), top)
 
 
 def open_model(path: Path, *, card: Path | None = None, arch: str | None = None, trust: bool = False,

@@ -1,13 +1,16 @@
 """A classifier of recordings from one ONNX file: everything it needs to know is in the file."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from frami_edge.runtime.clips import check_batch, check_wave, prepare
+from frami_edge.runtime.clips import check_batch, check_wave, pieces, prepare
+from frami_edge.runtime.errors import FramiError
 from frami_edge.runtime.resample import resample
 from frami_edge.runtime.session import Metadata, open_model
+from frami_edge.runtime.stream import Heard, Stream, ranked, stream_windows
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -52,9 +55,30 @@ class Classifier:
             top: how many labels; all where there are fewer.
         """
         wave = resample(check_wave(wave), sample_rate, self.sample_rate)
-        probabilities = softmax(self._model.logits(prepare(wave, self.metadata.clip)[None]))[0]
-        best = np.argsort(-probabilities, kind="stable")[:top]
-        return [(self.labels[index], float(probabilities[index])) for index in best]
+        return ranked(self.labels, self.clip_probabilities(prepare(wave, self.metadata.clip)), top)
+
+    def windows(self, wave: Array, sample_rate: int, window: float | None = None,
+                hop: float | None = None) -> Iterator[Heard]:
+        """What is heard along a long recording, window by window; :class:`Stream` says what the windows are.
+
+        Args:
+            wave, sample_rate: as for :meth:`predict`.
+            window, hop: in seconds; None for the length of the training clips and half a window.
+        """
+        return stream_windows(Stream(self, window, hop, sample_rate), wave)
+
+    def clip_probabilities(self, clip: Array) -> Array:
+        """One prepared clip (samples,), at ``sample_rate`` -> float64 (classes,).
+
+        Raises:
+            FramiError: the model gives NaN or infinity, whose argmax would pass as class 0.
+        """
+        logits = np.concatenate([self._model.logits(piece[None]) for piece in pieces(clip, self.metadata.clip)])
+        if not np.isfinite(logits).all():
+            raise FramiError(f"{self._model.path} gives NaN or infinity for a sound that holds neither.",
+                             "Its weights may be damaged: compare its SHA-256 with the original.")
+        probabilities: Array = softmax(logits).mean(axis=0)
+        return probabilities
 
 
 def softmax(logits: Array) -> Array:

@@ -9,6 +9,7 @@ from frami_edge.runtime.errors import FramiError
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
+LONGEST_SECONDS = 30  # that go through the network at once: its memory grows with the length
 LARGEST_AMPLITUDE = 8.0  # full scale is 1, resampling overshoots a little; above this it is another scale
 
 
@@ -53,6 +54,38 @@ def _check_samples(samples: Array, where: str) -> None:
     largest = float(np.abs(samples).max())
     if largest > LARGEST_AMPLITUDE:
         raise FramiError(f"{where} reaches {largest:g}; full scale is 1.", "Divide samples in int16 scale by 32768.")
+
+
+def same_length(clip: Mapping[str, Any]) -> bool:
+    """Whether the preparation brings all clips to one length."""
+    return bool(clip["preparation"] != "crop")
+
+
+def kept_range(samples: int, clip: Mapping[str, Any]) -> tuple[int, int]:
+    """Which samples of a clip the preparation uses: preparing those alone gives the same.
+
+    Args:
+        samples: length of the clip, at ``clip["sample_rate"]``.
+        clip: as :func:`prepare` takes it.
+    """
+    if not same_length(clip):
+        return 0, samples
+    wanted = round(clip["seconds"] * clip["sample_rate"])
+    first = max(0, samples - wanted) // 2 if clip["preparation"] == "center-pad" else 0
+    return first, min(samples, first + wanted)
+
+
+def pieces(prepared: Array, clip: Mapping[str, Any]) -> Array:
+    """A prepared clip (samples,) in the fewest pieces of equal length of at most ``LONGEST_SECONDS``: (n, samples).
+
+    Only clips that stay whole (``crop``) can be longer than that. Ten minutes at once take half a gigabyte in the
+    smallest student, so a long one is heard in pieces whose probabilities are averaged; fewer than n samples at its
+    end are left out.
+    """
+    if not same_length(clip):
+        n = -(-len(prepared) // round(LONGEST_SECONDS * clip["sample_rate"]))
+        return prepared[: len(prepared) // n * n].reshape(n, -1)
+    return prepared[None]
 
 
 def prepare(wave: Array, clip: Mapping[str, Any]) -> Array:
