@@ -1,4 +1,4 @@
-"""Export to ONNX: one float32 graph, waveform (batch, samples) -> logits (batch, classes), both axes dynamic.
+"""Export to ONNX: one graph, waveform (batch, samples) -> logits (batch, classes), both axes dynamic.
 
 The front-end is part of the graph. The file also holds what is needed to use it (labels, sample rate, preparation)
 and to trace it (hashes), and it is written only after it was shown to compute what PyTorch computes.
@@ -7,10 +7,11 @@ and to trace it (hashes), and it is written only after it was shown to compute w
 import copy
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
+import numpy as np
 import onnx
 import torch
 
@@ -18,6 +19,7 @@ from frami_edge import checkpoints
 from frami_edge.checkpoints import Checkpoint
 from frami_edge.errors import EXIT_CHECK_FAILED, EXIT_USAGE, FramiError
 from frami_edge.exporters.graph import build_graph
+from frami_edge.exporters.quantize import Drift, calibration_samples, quantize
 from frami_edge.exporters.waveforms import golden_waveforms
 from frami_edge.files import refuse_overwrite, write_atomically
 from frami_edge.frontend import MelFrontend
@@ -25,7 +27,7 @@ from frami_edge.model import WaveformClassifier
 from frami_edge.runtime import golden, parity
 from frami_edge.runtime.golden import Golden, Vector
 from frami_edge.runtime.report import parity_text
-from frami_edge.runtime.session import SCHEMA, open_session, read_metadata
+from frami_edge.runtime.session import SCHEMA, open_session, read_metadata, with_outputs
 
 OPSETS = (18, 23)  # the exporter writes 18 where less is asked for, without a word
 DEFAULT_OPSET = 18  # nothing in the graph gains from a newer one, and older versions of ONNX Runtime read it
@@ -33,14 +35,23 @@ VERSION = "1"  # of what the graph takes and gives
 
 
 @dataclass(frozen=True)
+class Int8:
+    """How to quantize."""
+
+    run: Path  # folder of the distillation, whose bank calibrates
+    least_agreement: float = 0.98  # with float32, on samples that calibration did not see; below it nothing is written
+
+
+@dataclass(frozen=True)
 class ExportResult:
     model: Path
     golden: Path
     parity: parity.Parity
+    drift: Drift | None = None  # of int8 from float32
 
 
 def export_onnx(checkpoint: Path, output: Path, *, opset: int = DEFAULT_OPSET, force: bool = False,
-                arch: str | None = None, trust: bool = False,
+                arch: str | None = None, trust: bool = False, int8: Int8 | None = None,
                 told: Callable[[str], None] = lambda line: None) -> ExportResult:
     """Write ``output`` and its golden vectors beside it.
 
@@ -50,11 +61,12 @@ def export_onnx(checkpoint: Path, output: Path, *, opset: int = DEFAULT_OPSET, f
         opset: of ONNX, 18 to 23.
         force: replace files that exist.
         arch, trust: let the user's own code build the network, as :func:`frami_edge.checkpoints.load` takes them.
+        int8: quantize the convolutions; None leaves the graph in float32.
         told: called with a line of progress at each step.
 
     Raises:
-        FramiError: the checkpoint cannot be used or the files exist; with exit code 1 where parity fails. Then nothing
-            is written.
+        FramiError: the checkpoint cannot be used or the files exist; with exit code 1 where parity fails, or int8
+            decides otherwise too often. Then nothing is written.
     """
     if not OPSETS[0] <= opset <= OPSETS[1]:
         raise FramiError(f"Opset {opset} is not possible.", f"Give {OPSETS[0]} to {OPSETS[1]}.", exit_code=EXIT_USAGE)
@@ -70,17 +82,57 @@ def export_onnx(checkpoint: Path, output: Path, *, opset: int = DEFAULT_OPSET, f
     told("graph")
     graph = build_graph(model, opset)
     told("parity: ONNX Runtime against PyTorch")
+    verdict = _checked(graph, vectors, checkpoint, output)
+    drift = None
+    if int8:
+        told("int8: calibrating with synthesized samples")
+        graph, drift = _quantized(graph, student, int8, output)
+        vectors = with_own_error(graph, vectors)
+        verdict = _checked(graph, vectors, checkpoint, output)
+    onnx.helper.set_model_props(graph, metadata(student, verdict, drift))
+    content = graph.SerializeToString(deterministic=True)
+    read_metadata(open_session(content, output.name), output.name)  # what is written can be opened
+    write_atomically(beside, lambda aside: aside.write_bytes(vectors.to_bytes()))
+    write_atomically(output, lambda aside: aside.write_bytes(content))
+    return ExportResult(output, beside, verdict, drift)
+
+
+def _checked(graph: onnx.ModelProto, vectors: Golden, checkpoint: Path, output: Path) -> parity.Parity:
+    """The verdict, where it is good."""
     verdict = parity.check(graph.SerializeToString(), vectors, output.name)
     if not verdict.passed:
         raise FramiError(f"{output} was not written: it does not compute what {checkpoint} computes.\n"
                          + parity_text(verdict.as_dict()), "Try another --opset, and report this.",
                          exit_code=EXIT_CHECK_FAILED)
-    onnx.helper.set_model_props(graph, metadata(student, verdict))
-    content = graph.SerializeToString(deterministic=True)
-    read_metadata(open_session(content, output.name), output.name)  # what is written can be opened
-    write_atomically(beside, lambda aside: aside.write_bytes(vectors.to_bytes()))
-    write_atomically(output, lambda aside: aside.write_bytes(content))
-    return ExportResult(output, beside, verdict)
+    return verdict
+
+
+def _quantized(graph: onnx.ModelProto, student: Checkpoint, int8: Int8, output: Path
+               ) -> tuple[onnx.ModelProto, Drift]:
+    samples = calibration_samples(student, int8.run)
+    quantized, drift = quantize(graph, samples, student.card.clip.samples)
+    if drift.agreement < int8.least_agreement:
+        raise FramiError(f"{output} was not written: int8 names another class than float32 on "
+                         f"{1 - drift.agreement:.1%} of {drift.samples} synthesized samples.",
+                         f"--min-agreement allows {1 - int8.least_agreement:.1%}. Export float32 instead.",
+                         exit_code=EXIT_CHECK_FAILED)
+    return quantized, drift
+
+
+def with_own_error(graph: onnx.ModelProto, vectors: Golden) -> Golden:
+    """The golden vectors with the error of an int8 graph in the place of PyTorch's float32 error.
+
+    The reference stays float64. What quantization costs is measured here once; a device is held to the same, times
+    the margin that parity allows for other arithmetic.
+    """
+    session = open_session(with_outputs(graph.SerializeToString(), golden.STAGES[:2]), "the int8 graph")
+    measured = []
+    for vector in vectors.vectors:
+        found = session.run(list(golden.STAGES), {"waveform": vector.wave[None]})
+        errors = {stage: max(vector.float32_error[stage], float(np.abs(value[0] - vector.stages[stage]).max()))
+                  for stage, value in zip(golden.STAGES, found, strict=True)}
+        measured.append(replace(vector, float32_error=errors))
+    return Golden(vectors.student_sha256, tuple(measured))
 
 
 @torch.no_grad()
@@ -99,7 +151,7 @@ def golden_vectors(model: WaveformClassifier, student: Checkpoint) -> list[Vecto
     return vectors
 
 
-def metadata(student: Checkpoint, verdict: parity.Parity) -> dict[str, str]:
+def metadata(student: Checkpoint, verdict: parity.Parity, drift: Drift | None = None) -> dict[str, str]:
     """The file's metadata; docs/formats.md explains every entry."""
     card, name = student.card, student.network.name
     rate = card.clip.sample_rate
@@ -110,12 +162,15 @@ def metadata(student: Checkpoint, verdict: parity.Parity) -> dict[str, str]:
         "frami.parity": verdict.as_dict(),
         "frami.provenance": {**without_paths(student.provenance), "student_sha256": student.sha256},
     }
+    if drift:
+        structured["frami.quantization"] = drift._asdict()
     return {
         "model_type": name,
         "version": VERSION,
         "sample_rate": str(rate),
         "comment": f"waveform: mono float32 in [-1, 1] at {rate} Hz, (batch, samples). logits: (batch, classes).",
         "frami.schema": SCHEMA,
+        "frami.precision": "int8" if drift else "float32",
         **{key: json.dumps(value, sort_keys=True) for key, value in structured.items()},
     }
 

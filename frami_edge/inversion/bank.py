@@ -79,6 +79,10 @@ class Bank:
         every = self._join().embeddings
         return every[torch.randperm(len(every))[:count]]
 
+    def whole(self) -> Samples:
+        """All samples, oldest first, as they are kept: float16 log-Mels before normalisation."""
+        return self._join()
+
     def _join(self) -> Samples:
         """All batches as one, oldest first."""
         if self._joined is None:
