@@ -20,7 +20,7 @@ import zoo_networks
 from torch import Tensor, nn
 
 from frami_edge import checkpoints, networks
-from frami_edge.audio import read
+from frami_edge.audio import read_clip
 from frami_edge.card import TeacherCard
 from frami_edge.cli.distill import run_distill
 from frami_edge.compute import Compute, choose
@@ -136,7 +136,7 @@ class Zoo:
 
 def answers(model: Model, clips: tuple[Clip, ...]) -> list[int]:
     """The class that ``model`` gives each clip."""
-    waves = (model.prepared(read(clip.path, model.clip["sample_rate"])) for clip in clips)
+    waves = (read_clip(clip.path, model.clip) for clip in clips)
     return [int(model.logits(wave[None]).argmax()) for wave in waves]
 
 

@@ -1,10 +1,14 @@
 """Shared data: recordings and vendors' teachers, where they are at hand; what needs them is skipped elsewhere."""
 
 import os
+import signal
 
 # before anything imports torch: tests are small, and threads that wait for each other by spinning make a suite that
 # shares its cores with anything else ten times slower
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# a shell that runs the tests in the background makes them and their children ignore Ctrl-C, which some tests send
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from pathlib import Path
 

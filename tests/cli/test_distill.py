@@ -74,9 +74,7 @@ def test_ctrl_c_keeps_everything_and_resume_goes_on(folder: Path) -> None:
     """A real process, a real SIGINT after the first batches, then --resume."""
     command = [sys.executable, "-m", "frami_edge", "distill", "teacher.pt", *SMALL,
                "--set", "distillation.finish.steps=300"]
-    # a shell that runs the tests in the background makes its children ignore SIGINT; a user's terminal does not
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     metrics = folder / "student.run" / "metrics.jsonl"
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and not (metrics.exists() and "finish_step" in metrics.read_text()):
