@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from frami_edge.compute import Compute
 from frami_edge.distillation import losses
+from frami_edge.errors import FramiError
 from frami_edge.networks.base import Network
 from frami_edge.recipe import Distillation, Phase
 from frami_edge.teacher.taps import Teacher
@@ -100,7 +101,11 @@ class Distiller:
             return Lesson(x, self.teacher(x), None)
 
     def learn(self, lesson: Lesson) -> dict[str, float]:
-        """One step; returns its losses and the agreement on the batch."""
+        """One step; returns its losses and the agreement on the batch.
+
+        Raises:
+            FramiError: a loss is NaN or infinite; the student is left as it was before the step.
+        """
         self.student.train()
         with self.compute.autocast():
             hidden = self.student.forward_hidden(lesson.x)
@@ -114,6 +119,11 @@ class Distiller:
             terms["utterance_reuse"] = losses.utterance_reuse_loss(means, variances, weights, lesson.frames)
             total = (total + self.phase.frame_reuse * terms["frame_reuse"]
                      + self.phase.utterance_reuse * terms["utterance_reuse"])
+        if not total.isfinite():
+            found = ", ".join(f"{name} {float(value.detach()):.3g}" for name, value in terms.items())
+            raise FramiError(f"The losses of the distillation are not finite ({found}).",
+                             "A lower rate helps where the student diverged: --set distillation.alternate.lr=0.02, and "
+                             "finish.lr likewise; --precision float32 where numbers became too large.")
         self._update(total)
         agreement = (hidden.logits.argmax(1) == lesson.logits.argmax(1)).float().mean()
         return {name: float(value.detach()) for name, value in terms.items()} | {"agreement": float(agreement)}

@@ -197,3 +197,15 @@ def test_a_time_budget_ends_the_synthesis_and_counts_over_sessions(tmp_path: Pat
     again = make_run(tmp_path, small("inversion.minutes=0.02", "inversion.batches=1"))
     again.run()
     assert again.batches == made
+
+
+def test_a_student_that_diverges_is_told_and_kept(tmp_path: Path) -> None:
+    teacher, settings = make_teacher(), small().distillation
+    student = networks.build("wrn16", 4)
+    distiller = Distiller(teacher, student, settings, settings.alternate, 40, choose("cpu", "float32"))
+    lesson = distiller.ask(torch.randn(8, 40, 50) - 9)
+    before = [weight.detach().clone() for weight in student.parameters()]
+    with pytest.raises(FramiError, match="not finite") as raised:
+        distiller.learn(lesson._replace(logits=lesson.logits * float("inf")))
+    assert "lr=" in raised.value.hint
+    assert all(torch.equal(old, new) for old, new in zip(before, student.parameters(), strict=True))
