@@ -26,8 +26,9 @@ from frami_edge.frontend import MelFrontend
 from frami_edge.model import WaveformClassifier
 from frami_edge.runtime import golden, parity
 from frami_edge.runtime.golden import Golden, Vector
+from frami_edge.runtime.graphs import with_outputs
 from frami_edge.runtime.report import parity_text
-from frami_edge.runtime.session import SCHEMA, open_session, read_metadata, with_outputs
+from frami_edge.runtime.session import SCHEMA, open_session, read_metadata
 
 OPSETS = (18, 23)  # the exporter writes 18 where less is asked for, without a word
 DEFAULT_OPSET = 18  # nothing in the graph gains from a newer one, and older versions of ONNX Runtime read it

@@ -77,13 +77,13 @@ def _bench(model: Path) -> Path:
     """Measure ``model``; the report is printed and also written, as JSON."""
     from frami_edge.files import write_atomically
     from frami_edge.runtime import bench
-    from frami_edge.runtime.report import bench_text
+    from frami_edge.runtime.report import as_text, bench_sections
 
     _show(f"bench {model}")
     report = bench.run([model], bench.Settings(runs=RUNS), lambda line: typer.echo(line, err=True))
     path = model.with_suffix(".bench.json")
     write_atomically(path, lambda aside: aside.write_text(json.dumps(report, indent=2), encoding="utf-8"))
-    typer.echo(bench_text(report))
+    typer.echo(as_text(bench_sections(report)))
     if code := bench.exit_code(report):
         raise typer.Exit(code)
     return path

@@ -4,17 +4,23 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from frami_edge.runtime import device, fresh, golden, parity
+from frami_edge.runtime import device, fresh, gates, golden, parity, workload
 from frami_edge.runtime.errors import EXIT_CHECK_FAILED, EXIT_OK, EXIT_USAGE, FramiError
-from frami_edge.runtime.latency import interleave, summarise
-from frami_edge.runtime.session import Model, open_model, read_bytes
+from frami_edge.runtime.graphs import up_to
+from frami_edge.runtime.latency import interleave, summarise, times_as_fast
+from frami_edge.runtime.session import Model, open_model, open_session, read_bytes
 
-SCHEMA = 1
+SCHEMA = 2
+RUNS, LIMIT_SECONDS = 200, 60.0  # unless said otherwise
 DEFAULT_MODEL = Path("student.onnx")
+FRONTEND_ENDS_AT = golden.STAGES[0]
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Told = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -23,25 +29,42 @@ class Settings:
 
     threads: tuple[int, ...] = (1,)  # each is measured
     seconds: float | None = None  # of the clip; None: of the model's training clips
-    runs: int = 200
+    runs: int | None = RUNS  # warm calls of each; None: as many as the time allows
     warmup: int = 10
-    limit_seconds: float = 60.0  # for the warm calls of all models together
+    limit_seconds: float = LIMIT_SECONDS  # for the warm calls of all models together
     parity: bool = True
+    profile: bool = False  # of every operator
 
     def __post_init__(self) -> None:
-        positive = {"--threads": min(self.threads, default=0), "--runs": self.runs, "--limit": self.limit_seconds,
+        positive = {"--threads": min(self.threads, default=0), "--runs": 1 if self.runs is None else self.runs,
+                    "--limit and --duration": self.limit_seconds,
                     "--seconds": 1 if self.seconds is None else self.seconds, "--warmup": self.warmup + 1}
         for option, value in positive.items():
             if value <= 0:
                 raise FramiError(f"{option} is too small.", "Give a number above 0.", exit_code=EXIT_USAGE)
 
 
+def settings_of(*, threads: str, seconds: float | None, runs: int | None, warmup: int, limit: float | None,
+                duration: float | None, no_parity: bool, profile: bool) -> Settings:
+    """Settings from what was typed. ``duration`` asks for as many calls as fit into it, ``limit`` only ends them."""
+    if duration is not None and (runs is not None or limit is not None):
+        raise FramiError("--duration says how long to measure; --runs and --limit say how often.",
+                         "Give one or the other.", exit_code=EXIT_USAGE)
+    calls = None if duration is not None else RUNS if runs is None else runs
+    most = duration if duration is not None else LIMIT_SECONDS if limit is None else limit
+    return Settings(thread_counts(threads), seconds, calls, warmup, most, not no_parity, profile)
+
+
 def thread_counts(text: str) -> tuple[int, ...]:
-    """``"1,2,4"`` as numbers."""
+    """``"1,2,4"`` as numbers; ``"sweep"`` is 1, 2, 4, ... up to every core that may be used."""
+    cores = device.usable_cores() or 1
+    if text == "sweep":
+        return tuple(sorted({cores, *(2**power for power in range(cores.bit_length()))}))
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError as error:
-        raise FramiError(f"--threads {text} is not a number or a list such as 1,2,4.", exit_code=EXIT_USAGE) from error
+        raise FramiError(f"--threads {text} is not a number, a list such as 1,2,4, or 'sweep'.",
+                         exit_code=EXIT_USAGE) from error
 
 
 @dataclass(frozen=True)
@@ -49,20 +72,37 @@ class Contender:
     """One model at one number of threads."""
 
     model: Model
+    content: bytes
     threads: int
     samples: int
 
     def label(self) -> str:
         return f"{self.model.path.name}, {self.threads} thread{'s' * (self.threads > 1)}"
 
+    def calls(self) -> tuple[Callable[[], object], Callable[[], object]]:
+        """The whole model, and its front-end alone, on the same clip."""
+        wave = workload.noise(self.samples)
+        begin = open_session(up_to(self.content, FRONTEND_ENDS_AT), f"the front-end of {self.model.path}", self.threads)
+        return (lambda: self.model.logits(wave)), (lambda: begin.run([FRONTEND_ENDS_AT], {"waveform": wave}))
 
-def run(paths: Sequence[Path], settings: Settings, told: Callable[[str], None] = lambda line: None) -> dict[str, Any]:
+
+class Timed(NamedTuple):
+    """Milliseconds of the rounds, (n,) each."""
+
+    whole: Array
+    frontend: Array
+    gemm: Array  # of one matrix product with the same number of threads
+
+
+def run(paths: Sequence[Path], settings: Settings, told: Told = lambda line: None,
+        limits: gates.Limits = gates.NO_LIMITS) -> dict[str, Any]:
     """Benchmark models against each other; the report as plain JSON values.
 
     Args:
         paths: ``.onnx`` files, their golden vectors beside them.
         settings: how to measure.
         told: called with a line of progress now and then.
+        limits: what the figures must not exceed.
 
     Raises:
         FramiError: a model or its golden vectors cannot be used at all.
@@ -73,13 +113,15 @@ def run(paths: Sequence[Path], settings: Settings, told: Callable[[str], None] =
         models.append(_identify(path, settings))
     # a wrong model's speed is of no interest
     passed = all(model["parity"] is None or model["parity"]["passed"] for model in models)
+    before = device.describe()
     contenders = [_contender(path, threads, settings) for path in paths for threads in settings.threads]
     measured = _measure(contenders, settings, told) if passed else []
     each = len(settings.threads)
     for index, model in enumerate(models):
         model["runs"] = measured[index * each : (index + 1) * each]
-    return {"schema": SCHEMA, "passed": passed, "device": device.describe(), "settings": asdict(settings),
-            "models": models}
+    verdicts = gates.check(models, limits)
+    return {"schema": SCHEMA, "passed": passed and all(verdict["passed"] for verdict in verdicts), "device": before,
+            "device_after": device.state(), "settings": asdict(settings), "models": models, "gates": verdicts}
 
 
 def exit_code(report: dict[str, Any]) -> int:
@@ -106,37 +148,53 @@ def _identify(path: Path, settings: Settings) -> dict[str, Any]:
 def _contender(path: Path, threads: int, settings: Settings) -> Contender:
     model = open_model(path, threads)
     seconds = settings.seconds or model.metadata.clip["seconds"]
-    return Contender(model, threads, max(1, round(seconds * model.metadata.sample_rate)))
+    return Contender(model, read_bytes(path), threads, max(1, round(seconds * model.metadata.sample_rate)))
 
 
-def _measure(contenders: list[Contender], settings: Settings, told: Callable[[str], None]) -> list[dict[str, Any]]:
+def _measure(contenders: list[Contender], settings: Settings, told: Told) -> list[dict[str, Any]]:
     started = []
     for contender in contenders:
         told(f"{contender.label()}: load, cold run and memory in a process of its own")
         started.append(fresh.measure(contender.model.path, contender.samples, contender.threads))
-    told(f"{len(contenders)} x {settings.runs} warm calls, in turn")
-    taken = interleave([_call(contender) for contender in contenders], runs=settings.runs, warmup=settings.warmup,
+    told(f"{len(contenders)} x {settings.runs or f'{settings.limit_seconds:g} s of'} warm calls, in turn")
+    taken = _in_turn(contenders, settings)
+    return [_figures(contender, begin, timed, taken[0].whole, settings)
+            for contender, begin, timed in zip(contenders, started, taken, strict=True)]
+
+
+def _in_turn(contenders: list[Contender], settings: Settings) -> list[Timed]:
+    """Every model, every front-end alone, and a matrix product for each number of threads, in each round."""
+    models = [call for contender in contenders for call in contender.calls()]
+    products = [workload.gemm(threads) for threads in settings.threads]
+    taken = interleave([*models, *products], runs=settings.runs, warmup=settings.warmup,
                        limit_seconds=settings.limit_seconds)
-    return [_figures(contender, begin, milliseconds)
-            for contender, begin, milliseconds in zip(contenders, started, taken, strict=True)]
+    gemm = dict(zip(settings.threads, taken[len(models):], strict=True))
+    return [Timed(taken[2 * index], taken[2 * index + 1], gemm[contender.threads])
+            for index, contender in enumerate(contenders)]
 
 
-def _call(contender: Contender) -> Callable[[], object]:
-    noise = np.random.default_rng(0).standard_normal((1, contender.samples))
-    wave = (0.1 * noise).astype(np.float32)
-    return lambda: contender.model.logits(wave)
-
-
-def _figures(contender: Contender, begin: fresh.Fresh, milliseconds: np.ndarray[Any, Any]) -> dict[str, Any]:
-    warm = summarise(milliseconds)
+def _figures(contender: Contender, begin: fresh.Fresh, timed: Timed, first: Array, settings: Settings
+             ) -> dict[str, Any]:
+    warm = summarise(timed.whole)
     clip_ms = 1000 * contender.samples / contender.model.metadata.sample_rate
     memory = {key: None if np.isnan(getattr(begin, key)) else round(getattr(begin, key), 1)
               for key in ("peak_rss_mb", "base_rss_mb")}
-    return {
+    ratio, interval = times_as_fast(first, timed.whole)
+    macs = workload.macs(contender.content, str(contender.model.path), contender.samples)
+    rate, peak = macs / warm.median_ms / 1e6, workload.GEMM_MACS / float(np.median(timed.gemm)) / 1e6
+    figures = {
         "threads": contender.threads, "clip_seconds": clip_ms / 1000,
         "import_ms": begin.import_ms, "load_ms": begin.load_ms, "cold_ms": begin.cold_ms, **memory,
         "warm": {"n": warm.n, "mean_ms": warm.mean_ms, **{f"{p}_ms": ms for p, ms in warm.percentiles_ms.items()},
-                 "drift": warm.drift},
+                 "p50_interval_ms": warm.median_interval_ms, "over_time_ms": warm.over_time_ms, "drift": warm.drift},
+        "times_as_fast_as_first": ratio, "times_as_fast_interval": interval,
+        "frontend_ms": float(np.median(timed.frontend)),
+        "frontend_share": float(np.median(timed.frontend)) / warm.median_ms,
+        "macs": macs, "gmacs_per_second": rate, "gemm_gmacs_per_second": peak, "share_of_gemm": rate / peak,
         "real_time_factor": warm.median_ms / clip_ms,  # below 1: faster than the sound lasts
         "clips_per_second": 1000 / warm.mean_ms,
     }
+    if settings.profile:
+        nodes = workload.profile(contender.content, str(contender.model.path), contender.samples, contender.threads)
+        figures["profile"] = [asdict(node) for node in nodes]
+    return figures

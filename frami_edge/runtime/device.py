@@ -30,14 +30,21 @@ def describe() -> dict[str, Any]:
         "usable_cores": usable_cores(),
         "instruction_sets": [name for name in INSTRUCTION_SETS if name in features],
         "governor": _text(CPUFREQ / "scaling_governor"),
-        "mhz": _frequency(cpuinfo),
-        "temperature_c": temperature(),
         "memory_mb": _memory(),
-        "load_1min": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        **state(),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "numpy": np.__version__,
         "onnxruntime": onnxruntime.__version__,
+    }
+
+
+def state() -> dict[str, Any]:
+    """What changes while a device works: a CPU that grew hot and slow shows here."""
+    return {
+        "mhz": _frequency(read_cpuinfo(_text(Path("/proc/cpuinfo")) or "")),
+        "temperature_c": temperature(),
+        "load_1min": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
     }
 
 

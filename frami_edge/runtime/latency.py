@@ -1,5 +1,6 @@
 """Latency: warm calls of several contenders in turn, and the percentiles that their number carries."""
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -12,6 +13,10 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 PERCENTILES = (50, 90, 95, 99)
 DRIFT_RUNS = 40  # from here on the first quarter can be compared with the last
+INTERVAL_RUNS = 10  # from here on an interval of the median is given
+SLICES = 10  # of a long run, each with its own median
+RESAMPLES, MOST_DRAWN = 1000, 2000
+CONFIDENCE = 95  # percent
 
 
 @dataclass(frozen=True)
@@ -21,6 +26,8 @@ class Warm:
     n: int
     mean_ms: float
     percentiles_ms: dict[str, float]  # "p50", ...; only those that n carries
+    median_interval_ms: tuple[float, float] | None  # 95 %, bootstrap; None for few calls
+    over_time_ms: list[float]  # medians of the tenths of the run, in their order; empty for few calls
     drift: float | None  # median of the last quarter over that of the first; None for few calls
 
     @property
@@ -28,7 +35,7 @@ class Warm:
         return self.percentiles_ms["p50"]
 
 
-def interleave(contenders: Sequence[Callable[[], object]], *, runs: int, warmup: int,
+def interleave(contenders: Sequence[Callable[[], object]], *, runs: int | None, warmup: int,
                limit_seconds: float) -> list[Array]:
     """Time the contenders in turn, so that a slow spell of the machine meets all of them alike.
 
@@ -36,7 +43,7 @@ def interleave(contenders: Sequence[Callable[[], object]], *, runs: int, warmup:
 
     Args:
         contenders: calls without arguments.
-        runs: rounds wanted.
+        runs: rounds wanted; None for as many as the time allows.
         warmup: rounds before them that do not count.
         limit_seconds: no further round starts after this time; at least one is run.
 
@@ -48,7 +55,7 @@ def interleave(contenders: Sequence[Callable[[], object]], *, runs: int, warmup:
             call()
     taken: list[list[float]] = [[] for _ in contenders]
     started = time.perf_counter()
-    for done in range(runs):
+    for done in itertools.count() if runs is None else range(runs):
         for turn in range(len(contenders)):
             index = (turn + done) % len(contenders)
             before = time.perf_counter()
@@ -61,13 +68,39 @@ def interleave(contenders: Sequence[Callable[[], object]], *, runs: int, warmup:
 
 def summarise(milliseconds: Array) -> Warm:
     """The figures of one contender's calls (n,), n at least 1."""
-    quarter = len(milliseconds) // 4
+    n, quarter = len(milliseconds), len(milliseconds) // 4
     drift = None
     if len(milliseconds) >= DRIFT_RUNS:
         drift = float(np.median(milliseconds[-quarter:]) / np.median(milliseconds[:quarter]))
     percentiles = {f"p{percent}": float(np.percentile(milliseconds, percent))
-                   for percent in PERCENTILES if len(milliseconds) >= fewest_calls(percent)}
-    return Warm(len(milliseconds), float(milliseconds.mean()), percentiles, drift)
+                   for percent in PERCENTILES if n >= fewest_calls(percent)}
+    interval = _interval(np.median(milliseconds[_resampled(n)], axis=1)) if n >= INTERVAL_RUNS else None
+    over_time = [float(np.median(part)) for part in np.array_split(milliseconds, SLICES)] if n >= DRIFT_RUNS else []
+    return Warm(n, float(milliseconds.mean()), percentiles, interval, over_time, drift)
+
+
+def times_as_fast(reference: Array, milliseconds: Array) -> tuple[float, tuple[float, float] | None]:
+    """Median of ``reference`` (n,) over that of ``milliseconds`` (n,), with its 95 % bootstrap interval.
+
+    Rounds are drawn, the same ones for both: a slow spell of the machine that met both is no difference between them.
+    """
+    ratio = float(np.median(reference) / np.median(milliseconds))
+    if len(reference) < INTERVAL_RUNS:
+        return ratio, None
+    rounds = _resampled(len(reference))
+    return ratio, _interval(np.median(reference[rounds], axis=1) / np.median(milliseconds[rounds], axis=1))
+
+
+def _resampled(n: int) -> Array:
+    """Indices of the calls that each bootstrap sample draws, (resamples, n); the same ones every time."""
+    # of a very long run fewer are drawn, or they would take gigabytes: that makes the interval wider, never narrower
+    return np.random.default_rng(0).integers(0, n, (RESAMPLES, min(n, MOST_DRAWN)))
+
+
+def _interval(estimates: Array) -> tuple[float, float]:
+    edge = (100 - CONFIDENCE) / 2
+    low, high = np.percentile(estimates, [edge, 100 - edge])
+    return float(low), float(high)
 
 
 def fewest_calls(percent: int) -> int:

@@ -24,7 +24,8 @@ import numpy as np
 from frami_edge.runtime.classifier import softmax
 from frami_edge.runtime.errors import FramiError
 from frami_edge.runtime.golden import STAGES, Golden, Vector
-from frami_edge.runtime.session import open_session, with_outputs
+from frami_edge.runtime.graphs import with_outputs
+from frami_edge.runtime.session import open_session
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -1,7 +1,6 @@
 """Opening an exported file: its bytes become an ONNX Runtime session and what its metadata says."""
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,6 @@ LFS_POINTER = b"version https://git-lfs"
 EXPORT_HINT = "'frami-edge export student.pt --onnx' writes such a file."
 TEXT_KEYS = ("model_type", "version", "sample_rate", "comment")
 JSON_KEYS = ("frami.labels", "frami.clip", "frami.frontend", "frami.parity", "frami.provenance")
-
-# field numbers of onnx.proto
-MODEL_GRAPH, GRAPH_OUTPUT, VALUE_NAME = 7, 12, 1
 
 
 @dataclass(frozen=True)
@@ -65,13 +61,20 @@ def read_bytes(path: Path) -> bytes:
     return content
 
 
-def open_session(content: bytes, name: str, threads: int = 1) -> onnxruntime.InferenceSession:
-    """A session on the CPU. ``name`` is the file that an error names."""
+def session_options(threads: int = 1) -> onnxruntime.SessionOptions:
+    """How every model here is run."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 4  # what goes wrong is raised, not printed
     # threads that spin while they wait cost battery, and slow down whatever else the device does
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
+def open_session(content: bytes, name: str, threads: int = 1,
+                 options: onnxruntime.SessionOptions | None = None) -> onnxruntime.InferenceSession:
+    """A session on the CPU. ``name`` is the file that an error names; ``options`` replace those of ``threads``."""
+    options = options or session_options(threads)
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its exceptions share no public base class
@@ -110,26 +113,3 @@ def read_metadata(session: onnxruntime.InferenceSession, name: str) -> Metadata:
                         provenance)
     except (ValueError, TypeError) as error:
         raise FramiError(f"{name} holds metadata that cannot be read: {error}.", EXPORT_HINT) from error
-
-
-def with_outputs(content: bytes, names: Iterable[str]) -> bytes:
-    """The model with further values of its graph as outputs, without the ``onnx`` package.
-
-    A protobuf message that follows another of the same type is merged into it, and repeated fields of both are
-    joined. So a second, tiny model behind the first one, whose graph holds nothing but outputs, adds these outputs.
-    """
-    outputs = b"".join(_message(GRAPH_OUTPUT, _message(VALUE_NAME, name.encode())) for name in names)
-    return content + _message(MODEL_GRAPH, outputs)
-
-
-def _message(field: int, payload: bytes) -> bytes:
-    """One length-delimited protobuf field (wire type 2)."""
-    return _varint(field << 3 | 2) + _varint(len(payload)) + payload
-
-
-def _varint(value: int) -> bytes:
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes(encoded + bytes([value]))

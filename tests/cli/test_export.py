@@ -54,6 +54,21 @@ def test_bench_prints_json_and_nothing_else(folder: Path) -> None:
     assert [measured["threads"] for measured in report["models"][0]["runs"]] == [1, 2]
 
 
+def test_before_and_after(folder: Path, tmp_path: Path) -> None:
+    measure = ["bench", str(folder / "student.onnx"), "--runs", "20", "--no-parity"]
+    for name in ("before.json", "after.json"):
+        (tmp_path / name).write_text(run(app, [*measure, "--json"]).stdout)
+    done = run(app, ["compare", str(tmp_path / "before.json"), str(tmp_path / "after.json")])
+    assert done.exit_code == 0, done.output
+    assert "times as long" in done.stdout
+    done = run(app, [*measure, "--baseline", str(tmp_path / "before.json"), "--max-regression", "1000%", "--markdown"])
+    assert done.exit_code == 0, done.output
+    assert "| --max-regression | student.onnx | 1 |" in done.stdout
+    done = run(app, [*measure, "--max-p95-ms", "0.0001"])
+    assert done.exit_code == 1
+    assert "FAIL" in done.stdout
+
+
 def test_export_keeps_files_unless_forced(folder: Path) -> None:
     before = (folder / "student.onnx").read_bytes()
     done = run(app, ["export", str(folder / "student.pt"), "--onnx"])
@@ -76,6 +91,9 @@ def test_forced_into_another_file(folder: Path, tmp_path: Path) -> None:
     (["bench"], 3, "There is no file student.onnx"),
     (["bench", "--threads", "0"], 2, "--threads"),
     (["bench", "--runs", "x"], 2, "--runs"),
+    (["bench", "--max-regression", "5%"], 2, "--baseline"),
+    (["bench", "--baseline", "absent.json"], 3, "There is no file absent.json"),
+    (["compare", "absent.json", "absent.json"], 3, "There is no file absent.json"),
 ])
 def test_exit_codes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: list[str], code: int, said: str) -> None:
     monkeypatch.chdir(tmp_path)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frami_edge.runtime.latency import fewest_calls, interleave, summarise
+from frami_edge.runtime.latency import fewest_calls, interleave, summarise, times_as_fast
 
 
 @pytest.mark.parametrize(("n", "carried"), [
@@ -52,3 +52,32 @@ def test_times_belong_to_their_contender() -> None:
 def test_the_limit_ends_the_rounds() -> None:
     (taken,) = interleave([lambda: time.sleep(0.02)], runs=1000, warmup=0, limit_seconds=0.05)
     assert 1 <= len(taken) <= 4
+
+
+def test_without_a_number_the_limit_alone_ends_the_rounds() -> None:
+    (taken,) = interleave([lambda: time.sleep(0.001)], runs=None, warmup=0, limit_seconds=0.1)
+    assert 10 < len(taken) <= 101
+
+
+def test_the_interval_of_the_median_covers_it_95_times_in_100() -> None:
+    rng = np.random.default_rng(0)
+    covered = 0
+    for _ in range(200):
+        low, high = summarise(rng.exponential(1.0, 50)).median_interval_ms
+        covered += low <= np.log(2) <= high
+    assert 0.88 <= covered / 200 <= 0.99
+
+
+def test_few_calls_carry_no_interval() -> None:
+    few = np.arange(1.0, 6.0)
+    assert summarise(few).median_interval_ms is None
+    assert times_as_fast(2 * few, few) == (2.0, None)
+
+
+def test_a_spell_that_met_both_is_no_difference_between_them() -> None:
+    rng = np.random.default_rng(1)
+    spell = np.repeat([1.0, 3.0], 50)  # half of the rounds met a busy machine
+    mine = 10 * spell * rng.uniform(0.99, 1.01, 100)
+    ratio, interval = times_as_fast(2 * spell * 10 * rng.uniform(0.99, 1.01, 100), mine)
+    assert interval is not None
+    assert 1.9 < interval[0] <= ratio <= interval[1] < 2.1

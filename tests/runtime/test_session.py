@@ -7,7 +7,8 @@ import onnx
 import pytest
 
 from frami_edge.runtime.errors import EXIT_CANNOT_RUN, FramiError
-from frami_edge.runtime.session import Model, open_model, open_session, with_outputs
+from frami_edge.runtime.graphs import with_outputs
+from frami_edge.runtime.session import Model, open_model, open_session
 
 
 def altered(model: Path, folder: Path, key: str, value: str | None) -> Path:

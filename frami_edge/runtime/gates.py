@@ -1,0 +1,116 @@
+"""Gates: limits that a benchmark must keep, for the exit code of a script. A verdict each; nothing is averaged away."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from frami_edge.runtime.errors import EXIT_USAGE, FramiError
+
+Report = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the figures must not exceed; None is no limit."""
+
+    p95_ms: float | None = None
+    rss_mb: float | None = None
+    baseline: Report | None = None  # an earlier report
+    regression: float = 0.1  # of the median, as a fraction of the baseline's
+
+
+NO_LIMITS = Limits()
+
+
+@dataclass
+class _Verdicts:
+    """Collects one verdict after another."""
+
+    model: str
+    threads: int
+    found: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, gate: str, value: float | None, limit: float) -> None:
+        self.found.append({"gate": gate, "model": self.model, "threads": self.threads, "value": value, "limit": limit,
+                           "passed": value is not None and value <= limit})
+
+
+def check(models: list[dict[str, Any]], limits: Limits) -> list[dict[str, Any]]:
+    """A verdict for each limit, model and number of threads: gate, model, threads, value, limit, passed.
+
+    A median is compared with the baseline's by the lower end of its 95 % interval: a gate fails where even that lies
+    beyond the limit, so that noise alone seldom does it.
+
+    Raises:
+        FramiError: a limit is about what was not measured.
+    """
+    verdicts = []
+    for model in models:
+        for run in model["runs"]:
+            mine = _Verdicts(model["file"], run["threads"])
+            if limits.p95_ms is not None:
+                mine.add("--max-p95-ms", _carried(run["warm"], "p95_ms"), limits.p95_ms)
+            if limits.rss_mb is not None:
+                mine.add("--max-rss-mb", run["peak_rss_mb"], limits.rss_mb)
+            if limits.baseline is not None:
+                before = _same_run(limits.baseline, model["file"], run)
+                interval = run["warm"]["p50_interval_ms"]
+                value = interval[0] if interval else run["warm"]["p50_ms"]
+                mine.add("--max-regression", value, before["warm"]["p50_ms"] * (1 + limits.regression))
+            verdicts += mine.found
+    return verdicts
+
+
+def read_report(path: Path) -> Report:
+    """What ``frami-edge bench --json`` wrote."""
+    try:
+        report = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise FramiError(f"There is no file {path}.", "'frami-edge bench --json > FILE' writes a report.") from error
+    except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise FramiError(f"{path} is not a report of 'frami-edge bench --json': {error}") from error
+    if not isinstance(report, dict) or not isinstance(report.get("models"), list) or "device" not in report:
+        raise FramiError(f"{path} is not a report of 'frami-edge bench --json'.")
+    if report.get("schema") != 2:
+        raise FramiError(f"{path} has schema {report.get('schema')}; this version reads 2.", "Measure it again.")
+    return report
+
+
+def limits_of(p95_ms: float | None, rss_mb: float | None, baseline: Path | None, regression: str | None) -> Limits:
+    """Limits from what was typed."""
+    if regression is not None and baseline is None:
+        raise FramiError("--max-regression needs --baseline FILE to compare with.", exit_code=EXIT_USAGE)
+    return Limits(p95_ms, rss_mb, read_report(baseline) if baseline else None,
+                  Limits.regression if regression is None else fraction(regression))
+
+
+def fraction(text: str) -> float:
+    """``"10%"`` or ``"0.1"`` as 0.1."""
+    try:
+        value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError as error:
+        raise FramiError(f"{text} is not a share such as 10%.", exit_code=EXIT_USAGE) from error
+    if not 0 <= value < float("inf"):
+        raise FramiError(f"{text} is not a share of 0 or more.", exit_code=EXIT_USAGE)
+    return value
+
+
+def _carried(warm: dict[str, Any], percentile: str) -> float:
+    if percentile not in warm:
+        raise FramiError(f"{warm['n']} calls carry no {percentile.removesuffix('_ms')}.", "Give more --runs.",
+                         exit_code=EXIT_USAGE)
+    value: float = warm[percentile]
+    return value
+
+
+def _same_run(baseline: Report, name: str, run: dict[str, Any]) -> dict[str, Any]:
+    for model in baseline["models"]:
+        for before in model["runs"]:
+            same = before["threads"], before["clip_seconds"]
+            if model["file"] == name and same == (run["threads"], run["clip_seconds"]):
+                found: dict[str, Any] = before
+                return found
+    raise FramiError(f"The baseline has no {name} with {run['threads']} threads and clips of "
+                     f"{run['clip_seconds']:g} s.",
+                     "Measure the baseline with the same models, --threads and --seconds.", exit_code=EXIT_USAGE)
