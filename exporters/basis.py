@@ -26,9 +26,10 @@ def compact_basis(graph: onnx.GraphProto, spec: MelSpec) -> None:
         "bins": np.arange(spec.n_fft // 2 + 1, dtype=np.int32)[:, None],
         "taps": (np.arange(spec.win_length, dtype=np.int32) + offset)[None],
         "n_fft": np.array(spec.n_fft, np.int32),
-        "cosine": np.cos(turn).astype(np.float32),
-        "minus_sine": (-np.sin(turn)).astype(np.float32),
-        "window": torch.hann_window(spec.win_length, periodic=True, dtype=torch.float64).float().numpy(),
+        # float64, rounded once at the end: a product of two rounded numbers doubled the error of the logits
+        "cosine": np.cos(turn),
+        "minus_sine": -np.sin(turn),
+        "window": torch.hann_window(spec.win_length, periodic=True, dtype=torch.float64).numpy(),
         "axis": np.array([1], np.int64),
     }
     graph.initializer.extend(numpy_helper.from_array(value, f"dft.{name}") for name, value in constants.items())
@@ -38,7 +39,8 @@ def compact_basis(graph: onnx.GraphProto, spec: MelSpec) -> None:
         _node("Gather", ["cosine", "phase"], "real"),
         _node("Gather", ["minus_sine", "phase"], "imaginary"),
         _node("Concat", ["real", "imaginary"], "waves", axis=0),
-        _node("Mul", ["waves", "window"], "rows"),
+        _node("Mul", ["waves", "window"], "exact_rows"),
+        _node("Cast", ["exact_rows"], "rows", to=onnx.TensorProto.FLOAT),
         helper.make_node("Unsqueeze", ["dft.rows", "dft.axis"], [BASIS], name="dft.basis"),
     ]
     for node in reversed(nodes):

@@ -19,6 +19,7 @@ from frami_edge import checkpoints
 from frami_edge.checkpoints import Checkpoint
 from frami_edge.errors import EXIT_CHECK_FAILED, EXIT_USAGE, FramiError
 from frami_edge.exporters.graph import build_graph
+from frami_edge.exporters.half import halve
 from frami_edge.exporters.quantize import Drift, calibration_samples, quantize
 from frami_edge.exporters.waveforms import golden_waveforms
 from frami_edge.files import refuse_overwrite, write_atomically
@@ -52,7 +53,7 @@ class ExportResult:
 
 
 def export_onnx(checkpoint: Path, output: Path, *, opset: int = DEFAULT_OPSET, force: bool = False,
-                arch: str | None = None, trust: bool = False, int8: Int8 | None = None,
+                arch: str | None = None, trust: bool = False, int8: Int8 | None = None, half: bool = False,
                 told: Callable[[str], None] = lambda line: None) -> ExportResult:
     """Write ``output`` and its golden vectors beside it.
 
@@ -63,6 +64,7 @@ def export_onnx(checkpoint: Path, output: Path, *, opset: int = DEFAULT_OPSET, f
         force: replace files that exist.
         arch, trust: let the user's own code build the network, as :func:`frami_edge.checkpoints.load` takes them.
         int8: quantize the convolutions; None leaves the graph in float32.
+        half: store the network's weights in float16; what int8 does not hold, together with it.
         told: called with a line of progress at each step.
 
     Raises:
@@ -88,9 +90,13 @@ def export_onnx(checkpoint: Path, output: Path, *, opset: int = DEFAULT_OPSET, f
     if int8:
         told("int8: calibrating with synthesized samples")
         graph, drift = _quantized(graph, student, int8, output)
+    if half:
+        told("float16: storing weights in half")
+        graph = halve(graph)
+    if int8 or half:
         vectors = with_own_error(graph, vectors)
         verdict = _checked(graph, vectors, checkpoint, output)
-    onnx.helper.set_model_props(graph, metadata(student, verdict, drift))
+    onnx.helper.set_model_props(graph, metadata(student, verdict, drift, half))
     content = graph.SerializeToString(deterministic=True)
     read_metadata(open_session(content, output.name), output.name)  # what is written can be opened
     write_atomically(beside, lambda aside: aside.write_bytes(vectors.to_bytes()))
@@ -121,12 +127,12 @@ def _quantized(graph: onnx.ModelProto, student: Checkpoint, int8: Int8, output: 
 
 
 def with_own_error(graph: onnx.ModelProto, vectors: Golden) -> Golden:
-    """The golden vectors with the error of an int8 graph in the place of PyTorch's float32 error.
+    """The golden vectors with the error of an int8 or float16 graph in the place of PyTorch's float32 error.
 
-    The reference stays float64. What quantization costs is measured here once; a device is held to the same, times
+    The reference stays float64. What fewer bits cost is measured here once; a device is held to the same, times
     the margin that parity allows for other arithmetic.
     """
-    session = open_session(with_outputs(graph.SerializeToString(), golden.STAGES[:2]), "the int8 graph")
+    session = open_session(with_outputs(graph.SerializeToString(), golden.STAGES[:2]), "the smaller graph")
     measured = []
     for vector in vectors.vectors:
         found = session.run(list(golden.STAGES), {"waveform": vector.wave[None]})
@@ -152,7 +158,8 @@ def golden_vectors(model: WaveformClassifier, student: Checkpoint) -> list[Vecto
     return vectors
 
 
-def metadata(student: Checkpoint, verdict: parity.Parity, drift: Drift | None = None) -> dict[str, str]:
+def metadata(student: Checkpoint, verdict: parity.Parity, drift: Drift | None = None, half: bool = False
+             ) -> dict[str, str]:
     """The file's metadata; docs/formats.md explains every entry."""
     card, name = student.card, student.network.name
     rate = card.clip.sample_rate
@@ -171,7 +178,7 @@ def metadata(student: Checkpoint, verdict: parity.Parity, drift: Drift | None = 
         "sample_rate": str(rate),
         "comment": f"waveform: mono float32 in [-1, 1] at {rate} Hz, (batch, samples). logits: (batch, classes).",
         "frami.schema": SCHEMA,
-        "frami.precision": "int8" if drift else "float32",
+        "frami.precision": "int8" if drift else "float16" if half else "float32",
         **{key: json.dumps(value, sort_keys=True) for key, value in structured.items()},
     }
 

@@ -19,13 +19,17 @@ def export(
         help="Checkpoint that 'frami-edge distill' or 'frami-edge train' wrote.")] = DEFAULT_CHECKPOINT,
     onnx: Annotated[bool, typer.Option("--onnx", help="Write ONNX; the only format so far.")] = True,
     int8: Annotated[bool, typer.Option("--int8", help="Quantize the convolutions, without recordings.")] = False,
+    fp16: Annotated[bool, typer.Option("--fp16", help="Store weights in half precision; computed in float32.")] = False,
+    ort: Annotated[bool, typer.Option(
+        "--ort", help="Also write it in ORT format, with the operators that a minimal build needs.")] = False,
     calibration: Annotated[Path | None, typer.Option(
         help="Run folder whose samples calibrate; by default NAME.run beside the checkpoint.",
         show_default=False)] = None,
     min_agreement: Annotated[float, typer.Option(
         min=0, max=1, help="Least share of samples on which int8 must decide as float32 does.")] = 0.98,
     out: Annotated[Path | None, typer.Option(
-        "--out", "-o", help="File to write; by default the checkpoint's name with .onnx, or .int8.onnx.",
+        "--out", "-o", help="File to write; by default the checkpoint's name with .onnx, .fp16.onnx or "
+                               ".int8.onnx.",
         show_default=False)] = None,
     opset: Annotated[int | None, typer.Option(help="ONNX opset, 18 to 23; by default 18.", show_default=False)] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace files that exist.")] = False,
@@ -38,23 +42,34 @@ def export(
     \b
       frami-edge export student.pt --onnx
       frami-edge export student.pt --int8     # student.int8.onnx, calibrated by the samples in student.run/
+      frami-edge export student.pt --fp16     # student.fp16.onnx: half the size, the same speed
+      frami-edge export student.pt --int8 --fp16 --ort    # the smallest; student.int8.ort beside it
       frami-edge bench student.onnx student.int8.onnx
 
     Golden vectors for 'frami-edge bench' are written beside it. Exit code 1: parity failed, or int8 decides otherwise
     too often, and nothing was written.
     """
     from frami_edge.exporters.onnx import DEFAULT_OPSET, Int8, export_onnx
+    from frami_edge.exporters.ort import export_ort, paths_beside
+    from frami_edge.files import refuse_overwrite
     from frami_edge.runtime.report import parity_text
 
     wanted = Int8(calibration or checkpoint.with_suffix(".run"), min_agreement) if int8 else None
-    out = out or checkpoint.with_suffix(".int8.onnx" if int8 else ".onnx")
+    out = out or checkpoint.with_suffix(".int8.onnx" if int8 else ".fp16.onnx" if fp16 else ".onnx")
+    for path in paths_beside(out) if ort else ():
+        refuse_overwrite(path, force)  # now, not after the work
     result = export_onnx(checkpoint, out, opset=opset or DEFAULT_OPSET, force=force, arch=arch, trust=trust,
-                         int8=wanted, told=lambda line: typer.echo(line, err=True))
+                         int8=wanted, half=fp16, told=lambda line: typer.echo(line, err=True))
     typer.echo(parity_text(result.parity.as_dict()))
     if result.drift:
         drift = result.drift
         typer.echo(f"int8 against float32 on {drift.samples} synthesized samples that calibration did not see (it saw "
                    f"{drift.calibrated_on}): same class {drift.agreement:.1%}, largest change of a probability "
                    f"{drift.max_probability_change:.3f}, of a logit {drift.max_logit_error:.2f}")
-    for path in (result.model, result.golden):
+    files = [result.model, result.golden]
+    if ort:
+        converted = export_ort(result.model, force)
+        files += [converted.model, converted.operators]
+        typer.echo(f"{converted.model}: logits as those of {result.model} to {converted.max_error:.1e}")
+    for path in files:
         typer.echo(f"{path}  {path.stat().st_size / 1e6:.2f} MB")

@@ -12,7 +12,7 @@ from frami_edge.runtime import device, fresh, gates, golden, parity, workload
 from frami_edge.runtime.errors import EXIT_CHECK_FAILED, EXIT_OK, EXIT_USAGE, FramiError
 from frami_edge.runtime.graphs import up_to
 from frami_edge.runtime.latency import interleave, summarise, times_as_fast
-from frami_edge.runtime.session import Model, open_model, open_session, read_bytes
+from frami_edge.runtime.session import Model, is_ort_format, open_model, open_session, read_bytes
 
 SCHEMA = 2
 RUNS, LIMIT_SECONDS = 200, 60.0  # unless said otherwise
@@ -79,18 +79,20 @@ class Contender:
     def label(self) -> str:
         return f"{self.model.path.name}, {self.threads} thread{'s' * (self.threads > 1)}"
 
-    def calls(self) -> tuple[Callable[[], object], Callable[[], object]]:
-        """The whole model, and its front-end alone, on the same clip."""
+    def calls(self) -> list[Callable[[], object]]:
+        """The whole model, and its front-end alone where that can be cut out, on the same clip."""
         wave = workload.noise(self.samples)
+        if is_ort_format(self.content):
+            return [lambda: self.model.logits(wave)]
         begin = open_session(up_to(self.content, FRONTEND_ENDS_AT), f"the front-end of {self.model.path}", self.threads)
-        return (lambda: self.model.logits(wave)), (lambda: begin.run([FRONTEND_ENDS_AT], {"waveform": wave}))
+        return [lambda: self.model.logits(wave), lambda: begin.run([FRONTEND_ENDS_AT], {"waveform": wave})]
 
 
 class Timed(NamedTuple):
     """Milliseconds of the rounds, (n,) each."""
 
     whole: Array
-    frontend: Array
+    frontend: Array | None  # ORT format: not known
     gemm: Array  # of one matrix product with the same number of threads
 
 
@@ -164,13 +166,14 @@ def _measure(contenders: list[Contender], settings: Settings, told: Told) -> lis
 
 def _in_turn(contenders: list[Contender], settings: Settings) -> list[Timed]:
     """Every model, every front-end alone, and a matrix product for each number of threads, in each round."""
-    models = [call for contender in contenders for call in contender.calls()]
+    models = [contender.calls() for contender in contenders]
     products = [workload.gemm(threads) for threads in settings.threads]
-    taken = interleave([*models, *products], runs=settings.runs, warmup=settings.warmup,
-                       limit_seconds=settings.limit_seconds)
-    gemm = dict(zip(settings.threads, taken[len(models):], strict=True))
-    return [Timed(taken[2 * index], taken[2 * index + 1], gemm[contender.threads])
-            for index, contender in enumerate(contenders)]
+    taken = iter(interleave([*(call for calls in models for call in calls), *products], runs=settings.runs,
+                            warmup=settings.warmup, limit_seconds=settings.limit_seconds))
+    timed = [[next(taken) for _ in calls] for calls in models]
+    gemm = dict(zip(settings.threads, taken, strict=True))
+    return [Timed(whole, front[0] if front else None, gemm[contender.threads])
+            for contender, (whole, *front) in zip(contenders, timed, strict=True)]
 
 
 def _figures(contender: Contender, begin: fresh.Fresh, timed: Timed, first: Array, settings: Settings
@@ -180,17 +183,21 @@ def _figures(contender: Contender, begin: fresh.Fresh, timed: Timed, first: Arra
     memory = {key: None if np.isnan(getattr(begin, key)) else round(getattr(begin, key), 1)
               for key in ("peak_rss_mb", "base_rss_mb")}
     ratio, interval = times_as_fast(first, timed.whole)
-    macs = workload.macs(contender.content, str(contender.model.path), contender.samples)
-    rate, peak = macs / warm.median_ms / 1e6, workload.GEMM_MACS / float(np.median(timed.gemm)) / 1e6
+    peak = workload.GEMM_MACS / float(np.median(timed.gemm)) / 1e6
+    # ORT format is optimised already, and packed int8 weights cannot be counted
+    macs = None if is_ort_format(contender.content) else workload.macs(contender.content, str(contender.model.path),
+                                                                       contender.samples)
+    rate = None if macs is None else macs / warm.median_ms / 1e6
+    frontend = None if timed.frontend is None else float(np.median(timed.frontend))
     figures = {
         "threads": contender.threads, "clip_seconds": clip_ms / 1000,
         "import_ms": begin.import_ms, "load_ms": begin.load_ms, "cold_ms": begin.cold_ms, **memory,
         "warm": {"n": warm.n, "mean_ms": warm.mean_ms, **{f"{p}_ms": ms for p, ms in warm.percentiles_ms.items()},
                  "p50_interval_ms": warm.median_interval_ms, "over_time_ms": warm.over_time_ms, "drift": warm.drift},
         "times_as_fast_as_first": ratio, "times_as_fast_interval": interval,
-        "frontend_ms": float(np.median(timed.frontend)),
-        "frontend_share": float(np.median(timed.frontend)) / warm.median_ms,
-        "macs": macs, "gmacs_per_second": rate, "gemm_gmacs_per_second": peak, "share_of_gemm": rate / peak,
+        "frontend_ms": frontend, "frontend_share": None if frontend is None else frontend / warm.median_ms,
+        "macs": macs, "gmacs_per_second": rate, "gemm_gmacs_per_second": peak,
+        "share_of_gemm": None if rate is None else rate / peak,
         "real_time_factor": warm.median_ms / clip_ms,  # below 1: faster than the sound lasts
         "clips_per_second": 1000 / warm.mean_ms,
     }

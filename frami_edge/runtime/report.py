@@ -127,8 +127,10 @@ def _work(runs: list[tuple[str, dict[str, Any]]]) -> Section:
     for number, (name, run) in enumerate(runs):
         rows.append([
             name, f"{run['clip_seconds']:g} s", str(run["threads"]), f"{run['times_as_fast_as_first']:.2f}",
-            interval(run["times_as_fast_interval"]) if number else "", f"{100 * run['frontend_share']:.0f} %",
-            f"{run['macs'] / 1e6:.1f}", f"{run['gmacs_per_second']:.1f}", f"{100 * run['share_of_gemm']:.0f} %",
+            interval(run["times_as_fast_interval"]) if number else "",
+            "" if run["frontend_share"] is None else f"{100 * run['frontend_share']:.0f} %",
+            *(["", "", ""] if run["macs"] is None else
+              [f"{run['macs'] / 1e6:.1f}", f"{run['gmacs_per_second']:.1f}", f"{100 * run['share_of_gemm']:.0f} %"]),
         ])
     return Section("", rows, "front-end: waveform to log-Mel alone, over the whole. of GEMM's: rate over that of a "
                              "float32 matrix product in\nthis runtime, with as many threads, called in turn with the "

@@ -13,6 +13,7 @@ from frami_edge.runtime.errors import FramiError
 Array = np.ndarray[Any, np.dtype[Any]]
 
 SCHEMA = "1"
+ORT_FORMAT = slice(4, 8), b"ORTM"  # where a flatbuffer says what it is
 LFS_POINTER = b"version https://git-lfs"
 EXPORT_HINT = "'frami-edge export student.pt --onnx' writes such a file."
 TEXT_KEYS = ("model_type", "version", "sample_rate", "comment")
@@ -59,6 +60,12 @@ def read_bytes(path: Path) -> bytes:
     if content.startswith(LFS_POINTER):
         raise FramiError(f"{path} is a Git LFS pointer, not the model.", "Fetch it: git lfs pull.")
     return content
+
+
+def is_ort_format(content: bytes) -> bool:
+    """Whether a model is in ORT format, which is not protobuf: its inner values cannot be looked at."""
+    where, magic = ORT_FORMAT
+    return content[where] == magic
 
 
 def session_options(threads: int = 1) -> onnxruntime.SessionOptions:

@@ -82,12 +82,10 @@ def noise(samples: int) -> Array:
 
 
 def _node_macs(op: str, inputs: Shapes, outputs: Shapes) -> int:
-    """Multiply-accumulates of one node from its shapes; 0 for what is neither a convolution nor a product."""
+    """Multiply-accumulates of one node from its shapes; 0 for what is neither a convolution nor a product, and for int8
+    convolutions, whose weights have been packed away and have no shape any more."""
     if op in ("Conv", "FusedConv"):
         return math.prod(outputs[0]) * math.prod(inputs[1][1:])
-    if op in ("QLinearConv", "ConvInteger"):  # the weights are the fourth input, or the second
-        weight = inputs[3] if op == "QLinearConv" else inputs[1]
-        return math.prod(outputs[0]) * math.prod(weight[1:])
     if op in ("MatMul", "Gemm", "FusedMatMul", "FusedGemm"):
         return math.prod(outputs[0]) * inputs[0][-1]
     return 0
