@@ -18,7 +18,7 @@ from torch.export import Dim
 
 import frami_edge
 from frami_edge.errors import FramiError
-from frami_edge.exporters.basis import compact_basis
+from frami_edge.exporters.basis import compact
 from frami_edge.model import WaveformClassifier
 from frami_edge.runtime.golden import STAGES
 
@@ -58,7 +58,7 @@ def build_graph(model: WaveformClassifier, opset: int) -> onnx.ModelProto:
     assert program is not None  # only the old exporter returns None
     graph = program.model_proto
     _clean(graph)
-    compact_basis(graph.graph, model.frontend.spec)
+    compact(graph.graph, model.frontend.spec)
     onnx.checker.check_model(graph, full_check=True)
     return graph
 

@@ -58,9 +58,9 @@ class MelFrontend(nn.Module):
         self.spec, self.sample_rate, self.level = spec, sample_rate, level
         bands = mel_bands(spec, sample_rate)
         if spec.power == 2.0:
-            bands = torch.cat([bands, bands])  # Mel of (re^2 + im^2) in one product
+            bands = torch.cat([bands, bands])  # Mel of re^2 + im^2 in one product
         self.register_buffer("basis", dft_basis(spec).float(), persistent=False)
-        self.register_buffer("bands", bands.float(), persistent=False)
+        self.register_buffer("bands", bands.T.float().contiguous(), persistent=False)  # (n_mels, rows of the spectrum)
         offset = (spec.n_fft - spec.win_length) // 2
         around = spec.n_fft // 2 if spec.center else 0
         self.pad_left = around - offset
@@ -86,7 +86,7 @@ class MelFrontend(nn.Module):
         spectrum = F.conv1d(wave, self.basis, stride=spec.hop_length)  # (batch, 2 * bins, frames)
         if spec.frames:
             spectrum = spectrum[:, :, : spec.frames]
-        mel = torch.matmul(self.bands.T, self._power(spectrum))
+        mel = torch.matmul(self.bands, self._power(spectrum))
         return spec.log_scale * torch.log(mel + spec.log_offset)
 
     def normalise(self, log_mel: Tensor) -> Tensor:
