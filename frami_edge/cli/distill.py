@@ -29,6 +29,7 @@ Make a student that imitates TEACHER, without a single recording.
   frami-edge distill teacher.pt --set inversion.batches=48   # more samples
   frami-edge distill teacher.pt --method cmi        # a rival, with its published numbers
   frami-edge distill teacher.pt --student my.py:build   # a network of your own: build(classes, n_mels)
+  frami-edge distill teacher.pt --devices 2         # two processes: two GPUs, or half of the cores each
   frami-edge distill teacher.pt --resume            # go on after Ctrl-C
 
 Writes student.pt, and beside it student.run/ with the resolved recipe, metrics.jsonl, the synthesized samples and the
@@ -64,15 +65,24 @@ def register(app: typer.Typer) -> None:
             "--without-bn", help="Go on with a teacher that has no BatchNorm.")] = False,
         device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
         precision: Annotated[str, typer.Option(help="auto, float32 or bf16.")] = "auto",
+        devices: Annotated[int, typer.Option(min=1, help="Processes, each on its own accelerator or share of the "
+                                                         "cores; torchrun works too.")] = 1,
+        strategy: Annotated[str, typer.Option(help="How they learn together: ddp.")] = "ddp",
     ) -> None:
+        from frami_edge import processes
         from frami_edge.teacher.opening import open_teacher
 
+        if strategy not in processes.STRATEGIES:
+            raise FramiError(f"Unknown strategy '{strategy}'.", f"Known: {', '.join(processes.STRATEGIES)}.",
+                             exit_code=EXIT_USAGE)
+        if devices > 1 and not processes.started_by_torchrun():
+            raise typer.Exit(processes.supervise(devices))
         recipe, switches = _switched(recipe, method, no_finv, no_reuse, budget)
         opened = open_teacher(teacher, card=card, arch=arch, trust=trust, frames_at=frames_at)
         overrides = [*switches, *(set_ or []), *_without_bn(opened, without_bn)]
         run_distill(opened, teacher, student, out, recipe=recipe, overrides=overrides, seed=seed, resume=resume,
-                    force=force, device=device, precision=precision)
-        if without_bn:
+                    force=force, device=device, precision=precision, strategy=strategy)
+        if without_bn and processes.rank_here() == 0:
             console.out.print(WITHOUT_BN, soft_wrap=True)
 
 
@@ -95,9 +105,12 @@ def _switched(recipe: str | None, method: str | None, no_finv: bool, no_reuse: b
 
 def run_distill(opened: "OpenedTeacher", teacher_path: Path, student: str, out: Path, *, recipe: str = "quick",
                 overrides: list[str] | None = None, seed: int = 0, resume: bool = False, force: bool = False,
-                device: str = "auto", precision: str = "auto") -> Path:
-    """Distil and write ``out``; returns its path. Prints progress to stderr and the verdict to stdout."""
-    from frami_edge import checkpoints, networks
+                device: str = "auto", precision: str = "auto", strategy: str = "ddp") -> Path:
+    """Distil and write ``out``; returns its path. Prints progress to stderr and the verdict to stdout.
+
+    Of several processes the first one starts the run, prints, and writes the student.
+    """
+    from frami_edge import checkpoints, networks, processes
     from frami_edge.compute import choose
     from frami_edge.distillation.data_free import DataFreeDistillation
     from frami_edge.files import refuse_overwrite
@@ -110,11 +123,17 @@ def run_distill(opened: "OpenedTeacher", teacher_path: Path, student: str, out: 
         opened.teacher.require_batch_norms()  # before a run is started
     refuse_overwrite(out, force or resume)
     run = RunDirectory(out.with_suffix(".run"))
+    if processes.rank_here():
+        together = processes.join(compute.device, strategy)  # waits until the first one has prepared the run
+        DataFreeDistillation(opened.teacher, opened.sha256, student, settings, compute, run, seed, together).run()
+        return out
     identity = _identity(opened, teacher_path, student, seed)
     with run.locked():
         _prepare(run, identity, settings.to_toml(), resume, force)
-        console.err.print(f"{teacher_path} -> {student} on {compute.summary()}; recipe {recipe}, seed {seed}")
-        work = DataFreeDistillation(opened.teacher, opened.sha256, student, settings, compute, run, seed)
+        together = processes.join(compute.device, strategy)
+        several = f" in {together.size} processes" if together.size > 1 else ""
+        console.err.print(f"{teacher_path} -> {student} on {compute.summary()}{several}; recipe {recipe}, seed {seed}")
+        work = DataFreeDistillation(opened.teacher, opened.sha256, student, settings, compute, run, seed, together)
         started = time.monotonic()
         try:
             network = _with_progress(work)

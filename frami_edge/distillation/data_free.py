@@ -16,11 +16,13 @@ from frami_edge.inversion import views
 from frami_edge.inversion.bank import Bank
 from frami_edge.inversion.synthesizer import make_synthesizer
 from frami_edge.networks.base import Network
+from frami_edge.processes import ALONE, Alone
 from frami_edge.recipe import Phase, Recipe
 from frami_edge.runs import RunDirectory
 from frami_edge.teacher.taps import Teacher
 
 SECTION = 100  # steps of the finishing phase between checkpoints
+OTHER_SEED = 1_000_003  # between the seeds of two processes
 NEWEST = 0.25  # half of each batch of the alternation comes from this newest share of the bank
 
 
@@ -42,11 +44,13 @@ class DataFreeDistillation:
     Args:
         run: its folder; a checkpoint in it is gone on from.
         seed: of everything random. The same seed on the same machine gives the same student, also when interrupted.
+        processes: that share the work: each synthesizes its own batches for the bank, and all learn together.
     """
 
     def __init__(self, teacher: Teacher, teacher_sha256: str, student: str, recipe: Recipe, compute: Compute,
-                 run: RunDirectory, seed: int) -> None:
-        torch.manual_seed(seed)
+                 run: RunDirectory, seed: int, processes: Alone = ALONE) -> None:
+        torch.manual_seed(seed + OTHER_SEED * processes.rank)
+        self.processes = processes
         self.recipe, self.compute, self.run_directory = recipe, compute, run
         self.teacher, self.card, self.student_name = compute.place(teacher), teacher.card, student
         self.synthesizer = make_synthesizer(self.teacher, recipe.inversion, compute)
@@ -63,6 +67,7 @@ class DataFreeDistillation:
         if state is not None:
             self._restore(state)
         self.bank.drop_from(self.batches)
+        processes.wait()  # no file of the bank is dropped by one that another has just made
 
     def run(self, report: Report = lambda progress: None) -> Network:
         """The whole of it; returns the student of the last step, in eval mode on the CPU."""
@@ -78,7 +83,7 @@ class DataFreeDistillation:
         """Whether another batch is due: by their number, or by the time that all sessions of the run have taken."""
         inversion = self.recipe.inversion
         if inversion.minutes:
-            return not self.batches or sum(self.seconds.values()) < 60 * inversion.minutes
+            return self.processes.agreed(not self.batches or sum(self.seconds.values()) < 60 * inversion.minutes)
         return self.batches < inversion.batches
 
     def verdict(self, student: Network) -> Verdict:
@@ -86,29 +91,33 @@ class DataFreeDistillation:
         return judge(student, self.synthesizer, self.bank)
 
     def _one_batch(self, report: Report) -> None:
-        """One epoch of Algorithm 1: a batch is synthesized, then the student learns from the bank."""
+        """One epoch of Algorithm 1: each process synthesizes a batch, then the student learns from the bank."""
         inversion, phase = self.recipe.inversion, self.recipe.distillation.alternate
         warm = self.batches < inversion.warmup_batches
         started = time.monotonic()
         student = self.alternating.student.eval().requires_grad_(False)
-        planned = self.batches + 1 if inversion.minutes else inversion.batches
+        size = self.processes.size
+        planned = self.batches + size if inversion.minutes else inversion.batches
         before, total = (inversion.planned_steps(batches) for batches in (self.batches, planned))
         made = self.synthesizer.synthesize(None if warm else student, self.bank, lambda done, losses: report(
-            Progress("synthesis", before + done, total, losses)))
+            Progress("synthesis", before + size * done, total, losses)))
         student.requires_grad_(True)
-        if not self.bank.add(self.batches, made.samples):
+        mine = self.batches + self.processes.rank
+        if not self.bank.add(mine, made.samples):
             raise FramiError("A synthesized batch held no finite sample.", "Try --precision float32.")
+        self.processes.wait()
+        self.bank.take_up(index for index in range(self.batches, self.batches + size) if index != mine)
         synthesized = time.monotonic()
         taught: dict[str, float] = {}
         if not warm:
-            taught = self._teach(self.alternating, phase.steps, NEWEST, lambda done, losses: report(
+            taught = self._teach(self.alternating, size * phase.steps, NEWEST, lambda done, losses: report(
                 Progress("alternation", self.batches * phase.steps + done, planned * phase.steps, losses)))
         self.seconds["synthesis"] += synthesized - started
         self.seconds["distillation"] += time.monotonic() - synthesized
-        self.batches += 1
-        self.run_directory.log({"batch": self.batches, "synthesis": made.losses, "distillation": taught,
-                                "seconds": self.seconds})
-        self.run_directory.save(self._state())
+        self.batches += size
+        self._log({"batch": self.batches, "synthesis": made.losses, "distillation": taught,
+                   "seconds": self.seconds})
+        self._save()
 
     def _one_section(self, phase: Phase, report: Report) -> None:
         """Some steps of the finishing phase."""
@@ -119,8 +128,8 @@ class DataFreeDistillation:
             Progress("finish", self.finish_steps + done, phase.steps, losses)))
         self.finish_steps += steps
         self.seconds["distillation"] += time.monotonic() - started
-        self.run_directory.log({"finish_step": self.finish_steps, "distillation": losses, "seconds": self.seconds})
-        self.run_directory.save(self._state())
+        self._log({"finish_step": self.finish_steps, "distillation": losses, "seconds": self.seconds})
+        self._save()
 
     def _teach(self, distiller: Distiller, steps: int, newest: float,
                told: Callable[[int, dict[str, float]], None]) -> dict[str, float]:
@@ -136,7 +145,8 @@ class DataFreeDistillation:
         return {name: sum(losses[name] for losses in late) / len(late) for name in late[0]} if late else {}
 
     def _lesson(self, distiller: Distiller, newest: float) -> Lesson:
-        log_mel, _ = self.bank.draw(self.recipe.distillation.batch_size, newest)
+        share = -(-self.recipe.distillation.batch_size // self.processes.size)
+        log_mel, _ = self.bank.draw(share, newest)
         x = self.synthesizer.normalise(log_mel.to(self.compute.device))
         x = views.training_view(x, self.card.time_dependent, self.synthesizer.floor,
                                 self.recipe.distillation.views)
@@ -146,31 +156,48 @@ class DataFreeDistillation:
 
     def _distiller(self, phase: Phase, steps: int, schedule: str) -> Distiller:
         student = networks.build_student(self.student_name, self.card.classes, self.card.frontend.n_mels)
-        return Distiller(self.teacher, student, self.recipe.distillation, phase, steps, self.compute, schedule)
+        return Distiller(self.teacher, student, self.recipe.distillation, phase, steps, self.compute, schedule,
+                         self.processes)
 
-    def _state(self) -> dict[str, Any]:
-        state = {
-            "batches": self.batches, "finish_steps": self.finish_steps, "seconds": self.seconds,
-            "synthesizer": self.synthesizer.state_dict(), "alternating": self.alternating.state_dict(),
-            "random": torch.get_rng_state(),
-        }
-        if self.finishing is not None:
-            state["finishing"] = self.finishing.state_dict()
+    def _log(self, event: dict[str, Any]) -> None:
+        if self.processes.rank == 0:
+            self.run_directory.log(event)
+
+    def _save(self) -> None:
+        """One checkpoint for all processes, so that an interruption never leaves them at different batches."""
+        own = self.processes.gathered(self._own_state())
+        if self.processes.rank == 0:
+            self.run_directory.save(self._state(own))
+
+    def _own_state(self) -> dict[str, Any]:
+        """What each process has for itself."""
+        state = {"synthesizer": self.synthesizer.state_dict(), "random": torch.get_rng_state()}
         if self.compute.device.type == "cuda":
             state["random_cuda"] = torch.cuda.get_rng_state(self.compute.device)
         return state
 
+    def _state(self, own: list[dict[str, Any]]) -> dict[str, Any]:
+        state = {"batches": self.batches, "finish_steps": self.finish_steps, "seconds": self.seconds,
+                 "alternating": self.alternating.state_dict(), "processes": own}
+        if self.finishing is not None:
+            state["finishing"] = self.finishing.state_dict()
+        return state
+
     def _restore(self, state: dict[str, Any]) -> None:
         self.batches, self.finish_steps, self.seconds = state["batches"], state["finish_steps"], state["seconds"]
-        self.synthesizer.load_state_dict(state["synthesizer"])
+        if len(state.get("processes", ())) != self.processes.size:
+            raise FramiError(f"{self.run_directory.checkpoint} is that of another version, or of another number of "
+                             "processes.", "Resume with as many --devices as it was started with.")
+        own = state["processes"][self.processes.rank]
+        self.synthesizer.load_state_dict(own["synthesizer"])
         self.alternating.load_state_dict(state["alternating"])
         finish = self.recipe.distillation.finish
         if "finishing" in state:
             self.finishing = self._distiller(finish, finish.steps, "one-cycle")
             self.finishing.load_state_dict(state["finishing"])
-        torch.set_rng_state(state["random"])  # last: building networks draws random numbers
-        if "random_cuda" in state:
-            torch.cuda.set_rng_state(state["random_cuda"], self.compute.device)
+        torch.set_rng_state(own["random"])  # last: building networks draws random numbers
+        if "random_cuda" in own:
+            torch.cuda.set_rng_state(own["random_cuda"], self.compute.device)
 
 
 def mixed(x: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from frami_edge.compute import Compute
 from frami_edge.distillation import losses
 from frami_edge.errors import FramiError
 from frami_edge.networks.base import Network
+from frami_edge.processes import ALONE, Alone
 from frami_edge.recipe import Distillation, Phase
 from frami_edge.teacher.taps import Teacher
 
@@ -71,10 +72,11 @@ class Distiller:
     Args:
         schedule: "cosine", "one-cycle" (a rise over the first 30 %, then cosine), or "constant".
         total_steps: length of the schedule.
+        processes: that each learn from lessons of their own, with the mean of their gradients.
     """
 
     def __init__(self, teacher: Teacher, student: Network, settings: Distillation, phase: Phase, total_steps: int,
-                 compute: Compute, schedule: str = "cosine") -> None:
+                 compute: Compute, schedule: str = "cosine", processes: Alone = ALONE) -> None:
         self.teacher, self.student, self.phase, self.compute = teacher, compute.place(student), phase, compute
         self.optimizer = torch.optim.SGD(student.parameters(), lr=phase.lr, momentum=settings.momentum,
                                          weight_decay=settings.weight_decay)
@@ -90,6 +92,8 @@ class Distiller:
         if self.reuses:
             self.maps = ReuseMaps(student.features, teacher_features(teacher, compute)).to(compute.device)
             self.maps_optimizer = torch.optim.Adam(self.maps.parameters(), lr=settings.lr_reuse)
+            self._map = processes.wrap(self.maps, "forward")
+        self.processes, self._forward = processes, processes.wrap(self.student, "forward_hidden")
 
     @torch.no_grad()
     def ask(self, x: Tensor) -> Lesson:
@@ -108,12 +112,12 @@ class Distiller:
         """
         self.student.train()
         with self.compute.autocast():
-            hidden = self.student.forward_hidden(lesson.x)
+            hidden = self._forward(lesson.x)
         terms = {"kd": losses.kd_loss(hidden.logits, lesson.logits, self.phase.temperature)}
         total = terms["kd"]
         if self.maps is not None and lesson.frames is not None:
             count = losses.draw_count(hidden.frames.shape[2], lesson.frames.shape[2])
-            means, variances = self.maps(hidden.frames, count)
+            means, variances = self._map(hidden.frames, count)
             weights = losses.bin_weights(hidden.frames.shape[2], count, hidden.frames)
             terms["frame_reuse"] = losses.frame_reuse_loss(means, lesson.frames, count)
             terms["utterance_reuse"] = losses.utterance_reuse_loss(means, variances, weights, lesson.frames)
@@ -147,7 +151,7 @@ class Distiller:
         self.optimizer.zero_grad(set_to_none=True)
         if self.maps is not None:
             self.maps_optimizer.zero_grad(set_to_none=True)
-        total.backward()
+        self.processes.backward(total)
         self.optimizer.step()
         if self.maps is not None:
             self.maps_optimizer.step()

@@ -1,5 +1,6 @@
 """The bank of synthesized samples: what the student learns from, and the negatives of the contrast."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,11 +50,22 @@ class Bank:
         write_atomically(self._path(index), lambda aside: torch.save(content, aside))
         self._batches[index] = kept
         self._joined = None
-        while len(self) > self.capacity and len(self._batches) > 1:
-            oldest = min(self._batches)
-            del self._batches[oldest]
-            self._path(oldest).unlink(missing_ok=True)
+        self._forget_oldest()
         return len(kept.labels)
+
+    def take_up(self, indices: Iterable[int]) -> None:
+        """Read batches that other processes have just added.
+
+        Raises:
+            FramiError: one is not there: the processes do not share a folder.
+        """
+        for index in indices:
+            if not self._path(index).is_file():
+                raise FramiError(f"{self._path(index)} is not there, and another process has made it.",
+                                 "All processes of a run need one folder: choose an --out that they share.")
+            self._batches[index] = self._read(self._path(index))
+            self._joined = None
+        self._forget_oldest()
 
     def drop_from(self, index: int) -> None:
         """Forget batches from ``index`` on: they were made after the checkpoint that a run goes on from."""
@@ -89,6 +101,12 @@ class Bank:
             batches = [self._batches[key] for key in sorted(self._batches)]
             self._joined = Samples(*(torch.cat(column) for column in zip(*batches, strict=True)))
         return self._joined
+
+    def _forget_oldest(self) -> None:
+        while len(self) > self.capacity and len(self._batches) > 1:
+            oldest = min(self._batches)
+            del self._batches[oldest]
+            self._path(oldest).unlink(missing_ok=True)
 
     def _path(self, index: int) -> Path:
         return self.folder / f"batch-{index:05d}.pt"
