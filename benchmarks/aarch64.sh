@@ -7,9 +7,9 @@
 # for the next time, about 600 MB. Latencies under emulation mean nothing; parity and labels do.
 #
 # Needs debootstrap, qemu-aarch64-static (under 7.2, of Debian 12, importing onnxruntime 1.31 crashes; 10.0, of
-# Debian 13, loads it), dpkg-deb, a Python with pip,
-# a Debian mirror and a package index. debootstrap must run as root; the rest need not: packages are only unpacked, and
-# QEMU is started by its name, without binfmt_misc. Taken from the environment, where set:
+# Debian 13, loads it), dpkg-deb, a Python with pip, a Debian mirror and a package index. debootstrap must run as root;
+# the rest need not: packages are only unpacked, and QEMU is started by its name, without binfmt_misc. Taken from the
+# environment, where set:
 #     PYTHON      makes the wheel and downloads the others       (python3)
 #     QEMU        user-mode emulator                             (qemu-aarch64-static)
 #     DEBOOTSTRAP                                                (debootstrap)
