@@ -93,6 +93,17 @@ def test_one_file_whose_graph_names_its_stages(result: ExportResult) -> None:
     assert proto.ir_version == 8
 
 
+def test_batch_norms_behind_a_convolution_are_folded_into_it(result: ExportResult, student: Path) -> None:
+    graph = onnx.load(result.model).graph
+    makers = {name: node.op_type for node in graph.node for name in node.output}
+    left = [node for node in graph.node if node.op_type == "BatchNormalization"]
+    network = checkpoints.load(student).network
+    assert sum(isinstance(module, torch.nn.BatchNorm2d) for module in network.modules()) == 13
+    # a pre-activation block begins with one, behind the stem or a sum that the shortcut takes as well
+    assert len(left) == 7
+    assert sorted(makers[node.input[0]] for node in left) == ["Add"] * 6 + ["Conv"]
+
+
 def test_the_same_checkpoint_gives_the_same_bytes(result: ExportResult, student: Path, tmp_path: Path) -> None:
     again = export_onnx(student, tmp_path / "student.onnx")
     assert again.model.read_bytes() == result.model.read_bytes()
