@@ -1,6 +1,7 @@
 """The teacher as the losses see it: frozen, with its hidden states found by probing, whoever wrote it."""
 
 import contextlib
+import dataclasses
 from typing import Any
 
 import torch
@@ -10,6 +11,8 @@ from frami_edge.card import TeacherCard
 from frami_edge.errors import FramiError
 from frami_edge.networks.base import Hidden
 from frami_edge.probing import clip_output, find_taps, hidden_states, probe, works_channels_last
+from frami_edge.teacher import declared
+from frami_edge.teacher.program import ANY_LENGTH, Program
 
 BatchNorm = nn.modules.batchnorm._BatchNorm  # of any number of axes
 SMALLEST_PROBABILITY = 1e-20
@@ -18,7 +21,8 @@ SMALLEST_PROBABILITY = 1e-20
 class Teacher(nn.Module):
     """A frozen classifier of normalised log-Mels (batch, n_mels, frames).
 
-    A network that takes but one length (it flattens time) is given clips repeated, or cut, to that length.
+    A network that takes but one length (it flattens time, or was exported so) is given clips repeated, or cut, to that
+    length.
 
     Args:
         net: the network, taking the card's layout.
@@ -38,8 +42,12 @@ class Teacher(nn.Module):
         self.frames_at = frames_at
         self.net, self.card = net.eval().requires_grad_(False), card
         self.eval()
-        self.recurrent = any(isinstance(module, nn.RNNBase) for module in net.modules())
-        self.taps = find_taps(net, self._call, card.frontend.n_mels, card.frames, card.classes, frames_at)
+        self.recurrent = any(isinstance(module, nn.RNNBase) or getattr(module, "recurrent", False)
+                             for module in net.modules())
+        self.lengths = declared.lengths(net, card, self._call) if isinstance(net, Program) else ANY_LENGTH
+        taps = find_taps(net, self._call, card.frontend.n_mels, card.frames, card.classes, frames_at)
+        fixed = card.frames if self.lengths == (card.frames, card.frames) else taps.fixed_frames
+        self.taps = dataclasses.replace(taps, fixed_frames=fixed)
         self._check_output_kind()
         example = probe(2, card.frontend.n_mels, card.frames)
         self.channels_last = works_channels_last(net, lambda: self._call(example))
@@ -91,10 +99,9 @@ class Teacher(nn.Module):
         return log_mel.transpose(1, 2) if self.card.layout == "BTF" else log_mel
 
     def _to_length(self, log_mel: Tensor) -> Tensor:
-        fixed = self.taps.fixed_frames
-        if fixed is None or log_mel.shape[-1] == fixed:
-            return log_mel
-        return log_mel.repeat(1, 1, -(-fixed // log_mel.shape[-1]))[..., :fixed]
+        given, fixed = log_mel.shape[-1], self.taps.fixed_frames
+        wanted = fixed or min(max(given, self.lengths[0]), self.lengths[1])
+        return log_mel if wanted == given else log_mel.repeat(1, 1, -(-wanted // given))[..., :wanted]
 
     @torch.no_grad()
     def _check_output_kind(self) -> None:
