@@ -81,7 +81,7 @@ def refuse_other_kinds(weights: Weights, expected: Weights, path: Path) -> None:
     """Raise :class:`FramiError` naming tensors that would lose their meaning in the type that the network expects."""
     other = [f"{key} is {value.dtype}, {value.layout}".replace("torch.", "") for key, value in weights.items()
              if value.layout != torch.strided or value.is_meta or value.is_quantized or value.is_complex()
-             or value.is_floating_point() != expected[key].is_floating_point()]
+             or (value.is_floating_point() != expected[key].is_floating_point() and not key.endswith(COUNTER))]
     if other:
         raise FramiError(f"{path} holds tensors of another kind than the network has: {_some(other)}.",
                          "Quantized, sparse and complex weights are not read; ask for the checkpoint in float32.")

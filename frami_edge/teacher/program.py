@@ -101,14 +101,18 @@ class Program(nn.Module):
         found: dict[str, Any] = {name: getattr(self, kept) for name, kept in self._constants.items()}
         found[self._input] = x
         for index, (node, name) in enumerate(self._run):
-            args, kwargs = _resolve(node.args, found, x.device), _resolve(node.kwargs, found, x.device)
-            result = (getattr(self, name) if name else node.call)(*args, **kwargs)
-            if node.computes_sizes and abs(result) > LARGEST_SIZE:
-                raise ValueError(f"{node.name} computes a size of {result:.3g}")
-            parts = result if node.unpacked else (result,)
-            found.update(zip(node.outputs, parts, strict=False))
+            try:
+                args, kwargs = _resolve(node.args, found, x.device), _resolve(node.kwargs, found, x.device)
+                result = (getattr(self, name) if name else node.call)(*args, **kwargs)
+                if node.computes_sizes and abs(result) > LARGEST_SIZE:
+                    raise ValueError(f"a size of {result:.3g}")
+                found.update(zip(node.outputs, result if node.unpacked else (result,), strict=False))
+            except (KeyError, TypeError, AttributeError, ArithmeticError) as error:  # of a damaged graph
+                raise ValueError(f"{node.name}: {error}") from error
             for done in self._last[index]:
                 found.pop(done, None)
+        if missing := [name for name in self._outputs if name not in found]:
+            raise ValueError(f"nothing computes {missing[0]}")
         return found[self._outputs[0]] if len(self._outputs) == 1 else tuple(found[name] for name in self._outputs)
 
     def _keep(self, name: str, value: Tensor) -> str:

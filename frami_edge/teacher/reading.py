@@ -1,8 +1,11 @@
 """A vendor's file becomes Python objects without running anyone's code. Bytes are sniffed, never the suffix."""
 
+import contextlib
+import io
 import pickle
 import re
 import zipfile
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -49,8 +52,10 @@ def read_content(path: Path, trust: bool) -> Any:
 
 
 def _read_pickled(path: Path, trust: bool) -> Any:
+    # a bare pickle is read from memory, where a length of 4 GB in it is cut to what is there, and not allocated first
+    source = path if zipfile.is_zipfile(path) else io.BytesIO(path.read_bytes())
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(source, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         wanted = _globals_wanted(path, error)
         if not wanted:
@@ -82,17 +87,17 @@ def find_state_dicts(content: Any) -> dict[str, dict[str, torch.Tensor]]:
 
 def _dictionaries(content: Any) -> Iterator[tuple[str, dict[Any, Any]]]:
     """The dictionaries within dictionaries, by the keys that lead there; none is entered twice."""
-    waiting: list[tuple[str, Any]] = [("", content)]
+    waiting: deque[tuple[str, Any]] = deque([("", content)])
     entered: set[int] = set()
     while waiting:
-        place, value = waiting.pop(0)
+        place, value = waiting.popleft()
         if not isinstance(value, dict):
             continue
         yield place, value
         if id(value) in entered:
             continue
         entered.add(id(value))
-        waiting += [(f"{place}.{key}" if place else key, inner) for key, inner in value.items() if isinstance(key, str)]
+        waiting += ((f"{place}.{key}" if place else key, inner) for key, inner in value.items() if isinstance(key, str))
 
 
 def _tensors(content: Any) -> Iterator[torch.Tensor]:
@@ -140,13 +145,16 @@ def _kind(path: Path) -> Kind:
 
 def _globals_wanted(path: Path, error: Exception) -> list[str]:
     """The functions and classes that a file would call, as far as they can be told without calling them."""
+    named = re.findall(r"GLOBAL (\S+)", str(error))
     if zipfile.is_zipfile(path):
-        return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
-    return sorted(set(re.findall(r"GLOBAL (\S+)", str(error))))
+        with contextlib.suppress(Exception):  # damaged beyond what was read so far
+            named += torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    return sorted(set(named))
 
 
 def _damaged(path: Path, error: Exception) -> FramiError:
-    reason = str(error).strip().partition("\n")[0]
+    told = str(error).partition("WeightsUnpickler error:")  # after advice to read it without weights_only
+    reason = (told[2] or told[0]).strip().partition("\n")[0]
     return FramiError(f"{path} is damaged or truncated ({path.stat().st_size} bytes): "
                       f"{type(error).__name__}{f': {reason}' if reason else ''}",
                       "Compare its size or checksum with the original and copy it again.")

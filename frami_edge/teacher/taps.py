@@ -16,6 +16,7 @@ from frami_edge.teacher.program import ANY_LENGTH, Program
 
 BatchNorm = nn.modules.batchnorm._BatchNorm  # of any number of axes
 SMALLEST_PROBABILITY = 1e-20
+MOST_FRAMES = 2**17  # of a clip: more than 20 minutes at 100 frames a second
 
 
 class Teacher(nn.Module):
@@ -39,6 +40,9 @@ class Teacher(nn.Module):
         if card.layout == "waveform":
             raise FramiError("Teachers that take waveforms are not supported yet.",
                              "If the network behind its front-end can be had, describe that: layout = \"B1FT\".")
+        if card.frames > MOST_FRAMES:
+            raise FramiError(f"The card's clips have {card.frames} frames; {MOST_FRAMES} are the most.",
+                             "Compare its sample rate, seconds and hop_length with the vendor's description.")
         self.frames_at = frames_at
         self.net, self.card = net.eval().requires_grad_(False), card
         self.eval()
