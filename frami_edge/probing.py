@@ -252,16 +252,21 @@ def _capture(net: nn.Module, call: Call, x: Tensor, candidates: list[Tap], class
 def _pooled_one(candidates: list[Tap], states: dict[str, Tensor], vectors: list[tuple[Place, Tensor]], classes: int
                 ) -> tuple[Tap, Form, Place | None]:
     """The candidate that a clip's vector is pooled from: exactly first, then as an attention would."""
+    output = vectors[-1][1]
     for explain in (exactly, as_attention):
         for index, tap in reversed(list(enumerate(candidates))):
-            for place, vector in vectors:
-                form = explain(states[tap.name], vector)
-                if form is None:
-                    continue
-                given = [other for other in candidates[:index] if _features(states[other.name]) != classes]
-                if not place.name and _features(states[tap.name]) == classes and given:
-                    return given[-1], Form("after the classifier"), None  # it classifies frames, then pools
-                return tap, form, place if place.name else None
+            explained = [(form, place, vector) for place, vector in vectors
+                         if (form := explain(states[tap.name], vector)) is not None]
+            if not explained:
+                continue
+            named = [found for found in explained if found[1].name] or explained
+            # where each step is seen, the mean and the maximum come before their sum; what lies within bounds may do so
+            # by chance, and less likely at once
+            form, place, vector = named[-1 if explain is exactly else 0]
+            given = [other for other in candidates[:index] if _features(states[other.name]) != classes]
+            if torch.equal(vector, output) and _features(states[tap.name]) == classes and given:
+                return given[-1], Form("after the classifier"), None  # it classifies frames, then pools
+            return tap, form, place if place.name else None
     wide = [tap for tap in candidates if _features(states[tap.name]) > classes]  # not a score for each frame
     return (wide or candidates)[-1], Form("unknown"), None
 

@@ -1,6 +1,6 @@
 """Weights are put into a network key by key, or not at all, and the user is told which keys stand in the way."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from pathlib import Path
 
 import torch
@@ -29,8 +29,9 @@ def fit(network: nn.Module, candidates: dict[str, Weights], path: Path, architec
     if not candidates:
         raise FramiError(f"{path} holds no state_dict.", "A dictionary of tensors by name is expected.")
     expected = network.state_dict()
+    unsaved = dict(network.named_buffers()).keys() - expected.keys()  # programs hold those too
     fitting = {place: matched for place, weights in candidates.items()
-               if (matched := match(weights, expected)) is not None}
+               if (matched := match(weights, expected, unsaved)) is not None}
     if len(fitting) > 1:
         raise FramiError(
             f"{path} holds several state_dicts that fit {architecture}: {', '.join(fitting)}.",
@@ -42,18 +43,21 @@ def fit(network: nn.Module, candidates: dict[str, Weights], path: Path, architec
         raise FramiError(f"{path} does not fit {architecture}: {difference(closest, expected)}",
                          "Compare the architecture, and the number of labels and Mel bands, with the card.")
     place, weights = next(iter(fitting.items()))
+    refuse_other_kinds(weights, expected, path)
+    weights = {key: value.to(expected[key].dtype) for key, value in weights.items()}
     refuse_non_finite(weights, path)
     network.load_state_dict(weights)
     return place
 
 
-def match(weights: Weights, expected: Weights) -> Weights | None:
-    """``weights`` under the names of ``expected``, in its types; None where a key or a shape differs."""
+def match(weights: Weights, expected: Weights, ignored: Set[str] = frozenset()) -> Weights | None:
+    """``weights`` under the names of ``expected``, but for ``ignored`` ones; None where a key or a shape differs."""
     for renamed in _spellings(weights):
+        renamed = {key: value for key, value in renamed.items() if key not in ignored}
         counters = {key: value for key, value in expected.items() if key.endswith(COUNTER)}
         renamed = counters | renamed  # old checkpoints have none, and nothing here depends on them
         if renamed.keys() == expected.keys() and all(renamed[key].shape == expected[key].shape for key in expected):
-            return {key: renamed[key].to(expected[key].dtype) for key in expected}
+            return {key: renamed[key] for key in expected}
     return None
 
 
@@ -71,6 +75,16 @@ def difference(weights: Weights, expected: Weights) -> str:
         _some(reshaped),
     ]
     return "; ".join(part for part in parts if part) + "."
+
+
+def refuse_other_kinds(weights: Weights, expected: Weights, path: Path) -> None:
+    """Raise :class:`FramiError` naming tensors that would lose their meaning in the type that the network expects."""
+    other = [f"{key} is {value.dtype}, {value.layout}".replace("torch.", "") for key, value in weights.items()
+             if value.layout != torch.strided or value.is_meta or value.is_quantized or value.is_complex()
+             or (value.is_floating_point() != expected[key].is_floating_point() and not key.endswith(COUNTER))]
+    if other:
+        raise FramiError(f"{path} holds tensors of another kind than the network has: {_some(other)}.",
+                         "Quantized, sparse and complex weights are not read; ask for the checkpoint in float32.")
 
 
 def refuse_non_finite(weights: Weights, path: Path) -> None:

@@ -11,8 +11,10 @@ from frami_edge.errors import FramiError
 from frami_edge.files import sha256
 from frami_edge.teacher.architectures import build_network
 from frami_edge.teacher.fitting import fit, refuse_non_finite
+from frami_edge.teacher.program import Program
 from frami_edge.teacher.reading import find_state_dicts, read_content
 from frami_edge.teacher.taps import Teacher
+from frami_edge.teacher.torchscript import ScriptWeights
 
 
 class OpenedTeacher(NamedTuple):
@@ -27,7 +29,8 @@ def open_teacher(path: Path, *, card: Path | None = None, arch: str | None = Non
     """Open a teacher's checkpoint, whoever wrote it.
 
     Args:
-        path: a frami-edge checkpoint, or any file of ``torch.save`` that holds a state_dict.
+        path: a frami-edge checkpoint, any file of ``torch.save`` that holds a state_dict, a ``torch.export`` program,
+            or a TorchScript program, of which the weights are taken.
         card: its card; by default the one inside, or ``NAME.toml`` or ``teacher.toml`` beside it.
         arch: overrides the card's architecture; ``FILE.py:FUNCTION`` runs that code.
         trust: run code that the card or the file names.
@@ -45,13 +48,20 @@ def open_teacher(path: Path, *, card: Path | None = None, arch: str | None = Non
         return OpenedTeacher(Teacher(restored.network, own, frames_at), own, restored.sha256,
                              f"frami-edge checkpoint, {restored.network.name}")
     read = TeacherCard.read(card or find_card(path))
-    if isinstance(content, nn.Module) and arch is None:  # read with --trust alone
+    if isinstance(content, nn.Module) and arch is None:  # a program, or read with --trust alone
         refuse_non_finite(content.state_dict(), path)
         return OpenedTeacher(Teacher(content.float(), read, frames_at), read, sha256(path),
-                             f"whole {type(content).__name__}")
+                             "torch.export program" if isinstance(content, Program)
+                             else f"whole {type(content).__name__}")
+    if isinstance(content, ScriptWeights) and not (arch or read.architecture):
+        raise FramiError(f"{path} is a TorchScript program, of which only the weights are read, and nothing says which "
+                         "network they belong to.",
+                         "Say --arch NAME or --arch model.py:build; or ask for a torch.export program (.pt2), which "
+                         "needs neither.")
     network, architecture = build_network(read, arch, trust, path.parent)
     place = fit(network, find_state_dicts(content), path, architecture)
-    source = f"state_dict{f' {place!r}' if place else ''} in {architecture}"
+    kind = "TorchScript weights" if isinstance(content, ScriptWeights) else "state_dict"
+    source = f"{kind}{f' {place!r}' if place else ''} in {architecture}"
     return OpenedTeacher(Teacher(network, read, frames_at), read, sha256(path), source)
 
 

@@ -1,8 +1,12 @@
 """A vendor's file becomes Python objects without running anyone's code. Bytes are sniffed, never the suffix."""
 
+import contextlib
+import io
 import pickle
 import re
 import zipfile
+from collections import deque
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +14,10 @@ import torch
 from torch import nn
 
 from frami_edge.errors import FramiError
+from frami_edge.teacher.archives import Kind, bytes_of, look_into, refuse_inflated
+from frami_edge.teacher.exported import read_program
+from frami_edge.teacher.program import Program
+from frami_edge.teacher.torchscript import read_weights
 
 # first bytes of what people hand over by mistake -> what it is, what to do
 NOT_WEIGHTS = (
@@ -23,7 +31,8 @@ SAFETENSORS = (".safetensors", "Convert it: torch.save(safetensors.torch.load_fi
 
 
 def read_content(path: Path, trust: bool) -> Any:
-    """Everything that ``torch.save`` put into ``path``, on the CPU.
+    """What is in ``path``, on the CPU: what ``torch.save`` put there, an exported :class:`Program`, or the weights of a
+    TorchScript program.
 
     Args:
         path: the file.
@@ -32,9 +41,21 @@ def read_content(path: Path, trust: bool) -> Any:
     Raises:
         FramiError: the file is missing, empty, truncated, of another kind, or needs code and ``trust`` is false.
     """
-    _refuse_other_kinds(path)
+    kind = _kind(path)
+    if kind is Kind.EXPORTED:
+        return _read(read_program, path)
+    if kind is Kind.SCRIPT:
+        return _read(read_weights, path)
+    content = _read_pickled(path, trust)
+    refuse_inflated(bytes_of(_tensors(content)), path.stat().st_size, path)
+    return content
+
+
+def _read_pickled(path: Path, trust: bool) -> Any:
+    # a bare pickle is read from memory, where a length of 4 GB in it is cut to what is there, and not allocated first
+    source = path if zipfile.is_zipfile(path) else io.BytesIO(path.read_bytes())
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(source, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         wanted = _globals_wanted(path, error)
         if not wanted:
@@ -55,27 +76,58 @@ def read_content(path: Path, trust: bool) -> Any:
 
 def find_state_dicts(content: Any) -> dict[str, dict[str, torch.Tensor]]:
     """Every state_dict in what a file holds, by where it was found ("" is the whole file)."""
+    if isinstance(content, Program):
+        return {"": content.weights}
     if isinstance(content, nn.Module):
         return {"": dict(content.state_dict())}
-    if not isinstance(content, dict) or not content:
-        return {}
-    if all(isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in content.items()):
-        return {"": dict(content)}
-    found: dict[str, dict[str, torch.Tensor]] = {}
-    for key, value in content.items():
-        if isinstance(key, str):
-            inner = find_state_dicts(value)
-            found |= {f"{key}.{deeper}" if deeper else key: weights for deeper, weights in inner.items()}
-    return found
+    return {place: weights for place, weights in _dictionaries(content)
+            if weights and all(isinstance(key, str) and isinstance(value, torch.Tensor)
+                               for key, value in weights.items())}
 
 
-def _refuse_other_kinds(path: Path) -> None:
+def _dictionaries(content: Any) -> Iterator[tuple[str, dict[Any, Any]]]:
+    """The dictionaries within dictionaries, by the keys that lead there; none is entered twice."""
+    waiting: deque[tuple[str, Any]] = deque([("", content)])
+    entered: set[int] = set()
+    while waiting:
+        place, value = waiting.popleft()
+        if not isinstance(value, dict):
+            continue
+        yield place, value
+        if id(value) in entered:
+            continue
+        entered.add(id(value))
+        waiting += ((f"{place}.{key}" if place else key, inner) for key, inner in value.items() if isinstance(key, str))
+
+
+def _tensors(content: Any) -> Iterator[torch.Tensor]:
+    """Every tensor in the dictionaries of a file, or in the network that it is."""
+    if isinstance(content, nn.Module):
+        content = dict(content.state_dict())
+    for _, values in _dictionaries(content):
+        yield from (value for value in values.values() if isinstance(value, torch.Tensor))
+
+
+def _read(read: Callable[[Path], Any], path: Path) -> Any:
+    try:
+        return read(path)
+    except FramiError:
+        raise
+    except Exception as error:  # whatever comes of bytes, names and numbers that do not belong together
+        raise _damaged(path, error) from error
+
+
+def _kind(path: Path) -> Kind:
+    """Raises :class:`FramiError` for whatever is none of PyTorch's formats."""
     if not path.exists():
         raise FramiError(f"There is no file {path}.")
     if not path.is_file():
         raise FramiError(f"{path} is not a file.", "Give the checkpoint inside it.")
-    with open(path, "rb") as handle:
-        head = handle.read(64)
+    try:
+        with open(path, "rb") as handle:
+            head = handle.read(64)
+    except OSError as error:
+        raise FramiError(f"{path} cannot be read: {error.strerror}.", "Look at its permissions.") from error
     if not head:
         raise FramiError(f"{path} is empty (0 bytes).", "Copy or download it again.")
     for magic, kind, hint in NOT_WEIGHTS:
@@ -84,36 +136,25 @@ def _refuse_other_kinds(path: Path) -> None:
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size:
         raise FramiError(f"{path} is a {SAFETENSORS[0]} file.", SAFETENSORS[1])
     if head.startswith(b"PK\x03\x04"):
-        _refuse_programs(path)
-    elif not head.startswith(b"\x80"):  # every pickle since protocol 2
+        return look_into(path)
+    if not head.startswith(b"\x80"):  # every pickle since protocol 2
         raise FramiError(f"{path} is not a PyTorch file (it starts with {head[:8]!r}).",
                          "A checkpoint written by torch.save is expected.")
-
-
-def _refuse_programs(path: Path) -> None:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    except zipfile.BadZipFile as error:  # the directory of a zip file is its end
-        raise FramiError(f"{path} is truncated: {path.stat().st_size} bytes, and the end is missing.",
-                         "Compare its size with the original and copy it again.") from error
-    if any(name.endswith("constants.pkl") for name in names) and any("/code/" in name for name in names):
-        raise FramiError(f"{path} is a TorchScript program; they are not read yet.",
-                         "Ask for the state_dict: torch.save(model.state_dict(), 'teacher.pt')")
-    if any("serialized_exported_program" in name or name.endswith("models/model.json") for name in names):
-        raise FramiError(f"{path} is a torch.export program (.pt2); they are not read yet.",
-                         "Ask for the state_dict: torch.save(model.state_dict(), 'teacher.pt')")
+    return Kind.PICKLED
 
 
 def _globals_wanted(path: Path, error: Exception) -> list[str]:
     """The functions and classes that a file would call, as far as they can be told without calling them."""
+    named = re.findall(r"GLOBAL (\S+)", str(error))
     if zipfile.is_zipfile(path):
-        return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
-    return sorted(set(re.findall(r"GLOBAL (\S+)", str(error))))
+        with contextlib.suppress(Exception):  # damaged beyond what was read so far
+            named += torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    return sorted(set(named))
 
 
 def _damaged(path: Path, error: Exception) -> FramiError:
-    reason = str(error).strip().partition("\n")[0]
+    told = str(error).partition("WeightsUnpickler error:")  # after advice to read it without weights_only
+    reason = (told[2] or told[0]).strip().partition("\n")[0]
     return FramiError(f"{path} is damaged or truncated ({path.stat().st_size} bytes): "
                       f"{type(error).__name__}{f': {reason}' if reason else ''}",
                       "Compare its size or checksum with the original and copy it again.")

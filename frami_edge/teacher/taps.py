@@ -1,6 +1,7 @@
 """The teacher as the losses see it: frozen, with its hidden states found by probing, whoever wrote it."""
 
 import contextlib
+import dataclasses
 from typing import Any
 
 import torch
@@ -10,15 +11,19 @@ from frami_edge.card import TeacherCard
 from frami_edge.errors import FramiError
 from frami_edge.networks.base import Hidden
 from frami_edge.probing import clip_output, find_taps, hidden_states, probe, works_channels_last
+from frami_edge.teacher import declared
+from frami_edge.teacher.program import ANY_LENGTH, Program
 
 BatchNorm = nn.modules.batchnorm._BatchNorm  # of any number of axes
 SMALLEST_PROBABILITY = 1e-20
+MOST_FRAMES = 2**17  # of a clip: more than 20 minutes at 100 frames a second
 
 
 class Teacher(nn.Module):
     """A frozen classifier of normalised log-Mels (batch, n_mels, frames).
 
-    A network that takes but one length (it flattens time) is given clips repeated, or cut, to that length.
+    A network that takes but one length (it flattens time, or was exported so) is given clips repeated, or cut, to that
+    length.
 
     Args:
         net: the network, taking the card's layout.
@@ -35,11 +40,18 @@ class Teacher(nn.Module):
         if card.layout == "waveform":
             raise FramiError("Teachers that take waveforms are not supported yet.",
                              "If the network behind its front-end can be had, describe that: layout = \"B1FT\".")
+        if card.frames > MOST_FRAMES:
+            raise FramiError(f"The card's clips have {card.frames} frames; {MOST_FRAMES} are the most.",
+                             "Compare its sample rate, seconds and hop_length with the vendor's description.")
         self.frames_at = frames_at
         self.net, self.card = net.eval().requires_grad_(False), card
         self.eval()
-        self.recurrent = any(isinstance(module, nn.RNNBase) for module in net.modules())
-        self.taps = find_taps(net, self._call, card.frontend.n_mels, card.frames, card.classes, frames_at)
+        self.recurrent = any(isinstance(module, nn.RNNBase) or getattr(module, "recurrent", False)
+                             for module in net.modules())
+        self.lengths = declared.lengths(net, card, self._call) if isinstance(net, Program) else ANY_LENGTH
+        taps = find_taps(net, self._call, card.frontend.n_mels, card.frames, card.classes, frames_at)
+        fixed = card.frames if self.lengths == (card.frames, card.frames) else taps.fixed_frames
+        self.taps = dataclasses.replace(taps, fixed_frames=fixed)
         self._check_output_kind()
         example = probe(2, card.frontend.n_mels, card.frames)
         self.channels_last = works_channels_last(net, lambda: self._call(example))
@@ -91,10 +103,9 @@ class Teacher(nn.Module):
         return log_mel.transpose(1, 2) if self.card.layout == "BTF" else log_mel
 
     def _to_length(self, log_mel: Tensor) -> Tensor:
-        fixed = self.taps.fixed_frames
-        if fixed is None or log_mel.shape[-1] == fixed:
-            return log_mel
-        return log_mel.repeat(1, 1, -(-fixed // log_mel.shape[-1]))[..., :fixed]
+        given, fixed = log_mel.shape[-1], self.taps.fixed_frames
+        wanted = fixed or min(max(given, self.lengths[0]), self.lengths[1])
+        return log_mel if wanted == given else log_mel.repeat(1, 1, -(-wanted // given))[..., :wanted]
 
     @torch.no_grad()
     def _check_output_kind(self) -> None:
