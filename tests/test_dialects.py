@@ -1,23 +1,32 @@
 """The dialects that vendors use, each as the documentation's card has it, against what it is named after in float64."""
 
+import copy
 import math
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from torch import nn
 
 from frami_edge._torchaudio import torchaudio
 from frami_edge.card import MelSpec, Normalisation
+from frami_edge.exporters.basis import BASIS
+from frami_edge.exporters.graph import build_graph
 from frami_edge.features import Features
 from frami_edge.frontend import MelFrontend
 from frami_edge.mel import mel_bands
+from frami_edge.model import WaveformClassifier
+from frami_edge.networks.base import Network
+from frami_edge.runtime.session import with_outputs
 
 PAGE = (Path(__file__).parents[1] / "docs" / "teachers.md").read_text(encoding="utf-8")
 BLOCKS = PAGE.split("## Front-ends of vendors")[1].split("\n## ")[0].split("```toml")[1:]
@@ -255,7 +264,8 @@ def specs(draw: st.DrawFn) -> MelSpec:
         frame_length="n_fft" if center else draw(st.sampled_from(["n_fft", "win_length"])),
         input_scale=draw(st.sampled_from([1.0, 32768.0])), preemphasis=preemphasis,
         preemphasis_of=draw(st.sampled_from(["wave", "frame"])) if preemphasis else "wave",
-        remove_dc=draw(st.booleans()), power=draw(st.sampled_from([1.0, 1.5, 2.0])), f_min=draw(st.floats(0, 100)), f_max=draw(st.floats(101, 8000)),
+        remove_dc=draw(st.booleans()), power=draw(st.sampled_from([1.0, 1.5, 2.0])),
+        f_min=draw(st.floats(0, 100)), f_max=draw(st.floats(101, 8000)),
         mel_scale=mel_scale, mel_norm=mel_norm, log=log, log_gain=draw(st.sampled_from([1.0, 1e4])),
         log_offset=draw(st.sampled_from([1e-37, 1e-10, 1e-3, 1.0])),
         log_offset_by=draw(st.sampled_from(["adding", "clamping"])),
@@ -279,3 +289,46 @@ def test_any_valid_card_gives_finite_values_and_gradients(spec: MelSpec, samples
     assert log_mel.grad is not None and log_mel.grad.isfinite().all()
     assert torch.as_tensor(frontend.features.silence(log_mel.detach())).isfinite().all()
     assert MelSpec.model_validate_json(spec.model_dump_json()) == spec
+
+
+def exported(frontend: MelFrontend) -> onnx.ModelProto:
+    """The front-end as a graph, with a network of one layer behind it."""
+    stage = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.ReLU())
+    return build_graph(WaveformClassifier(frontend, Network([stage], 2, 1, 3, frontend.spec.rows)).eval(), 18)
+
+
+def features_in_onnx_runtime(graph: onnx.ModelProto, waves: torch.Tensor) -> np.ndarray:
+    session = onnxruntime.InferenceSession(with_outputs(graph.SerializeToString(), ["log_mel"]))
+    features: np.ndarray = session.run(["log_mel"], {"waveform": waves.numpy()})[0]
+    return features
+
+
+@pytest.mark.parametrize("name", ["librosa", "mfcc", "kaldi", "yamnet"])
+def test_the_vendors_cards_in_onnx_runtime(name: str) -> None:
+    """Between them they have all that the graph can hold: both kinds of frames, every step after the logarithm."""
+    spec, rate = CARDS[name], VENDOR_RATES.get(name, 16000)
+    frontend = MelFrontend(spec, rate)
+    graph = exported(frontend)
+    for samples in (0, 1, spec.win_length, rate // 3, rate + 1):
+        waves = torch.stack([noise(samples), speech_like(samples, rate), torch.zeros(samples)])
+        expected = frontend(waves).numpy()
+        found = features_in_onnx_runtime(graph, waves)
+        assert found.shape == expected.shape
+        assert np.abs(found - expected).max() < 1e-4 * spec.log_scale
+    written_out = any(tensor.name == BASIS for tensor in graph.graph.initializer)
+    assert written_out == spec.remove_dc  # else the graph computes it
+
+
+@pytest.mark.filterwarnings("ignore:At least one mel filterbank")
+@settings(max_examples=4, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@given(specs())
+def test_any_valid_card_exports(spec: MelSpec) -> None:
+    frontend = MelFrontend(spec, 16000)
+    exact, graph = copy.deepcopy(frontend).double(), exported(frontend)
+    for samples in (1, 200, 3001):
+        wave = noise(samples)[None]
+        found, ours, reference = features_in_onnx_runtime(graph, wave), frontend(wave), exact(wave.double())
+        assert found.shape == ours.shape and np.isfinite(found).all()
+        # as the parity of exports has it: what PyTorch's own float32 loses cannot be asked of another
+        own = float((ours - reference).abs().max())
+        assert float((torch.from_numpy(found) - reference).abs().max()) < max(1e-4 * spec.log_scale, 8 * own)
