@@ -113,7 +113,7 @@ class Zoo:
         if not path.exists():
             tell(f"{folder.name}: distilling with the recordings")
             torch.manual_seed(self.given.seed)
-            network = networks.build(self.given.student, opened.card.classes, opened.card.frontend.n_mels)
+            network = networks.build(self.given.student, opened.card.classes, opened.card.frontend.rows)
             Training(network, self.recordings, opened.card, self.settings, self.compute,
                      opened.teacher).run(progress)
             checkpoints.save(path, network, opened.card, {"teacher_sha256": opened.sha256, "seed": self.given.seed})

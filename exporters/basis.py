@@ -2,25 +2,27 @@
 
 Written out, they are half of a small student's file: 822 and 82 KB for 400 taps, an n_fft of 512 and 40 Mel bands. The
 graph holds one period of a cosine and of a sine, and those filter values that are not zero (one in forty); ONNX Runtime
-computes the rest once, when it loads the file.
+computes the rest once, when it loads the file. Where frames are changed one by one (Kaldi), a row of the basis is no
+longer of that form, and stays written out.
 """
 
 from typing import Any
 
 import numpy as np
 import onnx
-import torch
 from onnx import helper, numpy_helper
 
 from frami_edge.card import MelSpec
+from frami_edge.frontend import analysis_window, changes_frames
 
 BASIS, BANDS = "model.frontend.basis", "model.frontend.bands"  # the front-end's buffers, as the exporter names them
 
 
 def compact(graph: onnx.GraphProto, spec: MelSpec) -> None:
     """Replace the weights :data:`BASIS` and :data:`BANDS` by the nodes that compute them."""
-    _taken_out(graph, BASIS)
-    _put_in(graph, *_basis(spec))
+    if not changes_frames(spec):
+        _taken_out(graph, BASIS)
+        _put_in(graph, *_basis(spec))
     _put_in(graph, *_bands(_taken_out(graph, BANDS)))
 
 
@@ -38,7 +40,7 @@ def _basis(spec: MelSpec) -> Made:
         # float64, rounded once at the end: a product of two rounded numbers doubled the error of the logits
         "cosine": np.cos(turn),
         "minus_sine": -np.sin(turn),
-        "window": torch.hann_window(spec.win_length, periodic=True, dtype=torch.float64).numpy(),
+        "window": analysis_window(spec).numpy(),
         "axis": np.array([1], np.int64),
     }
     return constants, [

@@ -31,10 +31,6 @@ class _Stages(nn.Module):
     def __init__(self, model: WaveformClassifier) -> None:
         super().__init__()
         self.model = copy.deepcopy(model)
-        # the exporter's optimiser drops additions of a number below 1e-8, so 1e-10 is added as one number for each band
-        spec = model.frontend.spec
-        offsets = torch.full((spec.n_mels, 1), spec.log_offset)
-        self.model.frontend.spec = spec.model_copy(update={"log_offset": offsets})
 
     def forward(self, waveform: Tensor) -> tuple[Tensor, ...]:
         stages = self.model.forward_stages(waveform)

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import onnx
 import onnxruntime
+import torch
 from onnx import shape_inference, utils
 from onnxruntime.quantization import (
     CalibrationDataReader,
@@ -27,6 +28,7 @@ from onnxruntime.quantization import (
 
 from frami_edge.checkpoints import Checkpoint
 from frami_edge.errors import FramiError
+from frami_edge.features import Features
 from frami_edge.inversion.bank import Bank
 from frami_edge.runtime.classifier import softmax
 from frami_edge.runtime.session import open_session
@@ -49,7 +51,7 @@ class Drift(NamedTuple):
 
 
 def calibration_samples(student: Checkpoint, run: Path) -> Array:
-    """Normalised log-Mels (n, n_mels, frames) from the bank of the run that made a student, in random order.
+    """What the network hears, (n, rows, frames), from the bank of the run that made a student, in random order.
 
     Raises:
         FramiError: there is no bank, or it was made from another teacher.
@@ -61,10 +63,9 @@ def calibration_samples(student: Checkpoint, run: Path) -> Array:
                          "student, or name it with --calibration.")
     bank = Bank(folder, str(student.provenance.get("teacher_sha256")), capacity=10**9)
     log_mel = bank.whole().log_mel.float().numpy()
-    spec = student.card.frontend.normalisation
     order = np.random.default_rng(0).permutation(len(log_mel))[: CALIBRATION + HELD_OUT]
-    picked: Array = log_mel[order]
-    return (picked - spec.mean) / spec.std if spec.kind == "global" else picked
+    heard: Array = Features(student.card.frontend)(torch.from_numpy(log_mel[order])).numpy()
+    return heard
 
 
 def quantize(graph: onnx.ModelProto, samples: Array, clip_samples: int) -> tuple[onnx.ModelProto, Drift]:

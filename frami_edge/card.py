@@ -3,73 +3,19 @@
 The keys are a contract with vendors. They also travel inside ``student.pt`` and, as JSON, inside the ONNX file.
 """
 
-import math
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from frami_edge.dialect import MelSpec, Normalisation
 from frami_edge.errors import FramiError
-from frami_edge.tables import Float, PositiveInt, Table, explain, to_toml
+from frami_edge.tables import PositiveInt, Table, explain, to_toml
+
+__all__ = ["CARD_NAME", "Clip", "MelSpec", "Normalisation", "TeacherCard"]
 
 CARD_NAME = "teacher.toml"
-
-
-class Normalisation(Table):
-    """Applied to the log-Mel: (x - mean) / std."""
-
-    kind: Literal["none", "global"] = "none"
-    mean: Float = 0.0
-    std: Annotated[float, Field(strict=False, gt=0, allow_inf_nan=False)] = 1.0
-
-
-class MelSpec(Table):
-    """The Mel dialect. Lengths in samples, frequencies in hertz."""
-
-    kind: Literal["log-mel"] = "log-mel"
-    n_fft: PositiveInt = 400
-    win_length: PositiveInt = 400
-    hop_length: PositiveInt = 160
-    window: Literal["hann"] = "hann"
-    center: bool = True
-    pad_mode: Literal["reflect", "constant"] = "reflect"
-    power: Annotated[float, Field(strict=False, ge=1, le=2)] = 2.0
-    n_mels: PositiveInt = 40
-    f_min: Annotated[float, Field(strict=False, ge=0)] = 0.0
-    f_max: Annotated[float, Field(strict=False, gt=0)] = 8000.0
-    mel_scale: Literal["htk", "slaney"] = "htk"
-    mel_norm: Literal["none", "slaney"] = "none"
-    log: Literal["ln", "log2", "log10", "db"] = "ln"
-    log_offset: Annotated[float, Field(strict=False, gt=0)] = 1e-6
-    frames: Annotated[int, Field(ge=0)] = 0  # frames kept of each clip; 0 keeps all
-    normalisation: Normalisation = Normalisation()
-
-    @model_validator(mode="after")
-    def _consistent(self) -> "MelSpec":
-        if self.win_length > self.n_fft:
-            raise ValueError(f"win_length {self.win_length} is larger than n_fft {self.n_fft}")
-        if self.f_min >= self.f_max:
-            raise ValueError(f"f_min {self.f_min} is not below f_max {self.f_max}")
-        return self
-
-    @property
-    def log_scale(self) -> float:
-        """What the natural logarithm is multiplied by to give ``log``."""
-        return {"ln": 1.0, "log2": 1 / math.log(2), "log10": 1 / math.log(10), "db": 10 / math.log(10)}[self.log]
-
-    @property
-    def log_floor(self) -> float:
-        """The log-Mel of silence: the logarithm of the offset, before normalisation."""
-        return self.log_scale * math.log(self.log_offset)
-
-    @property
-    def log_ceiling(self) -> float:
-        """The log-Mel of a full-scale sine (amplitude 1) in the middle of a band, before normalisation.
-
-        The Hann window sums to win_length / 2, so the spectrum peaks at win_length / 4.
-        """
-        return self.log_scale * math.log((self.win_length / 4) ** self.power + self.log_offset)
 
 
 class Clip(Table):
@@ -94,6 +40,7 @@ class TeacherCard(Table):
     output: Literal["logits", "log_softmax", "softmax"] = "logits"
     time_dependent: bool
     layout: Literal["B1FT", "BFT", "BTF", "waveform"] = "B1FT"
+    features_at: str = ""
     clip: Clip = Clip()
     frontend: MelSpec = MelSpec()
 
@@ -113,7 +60,7 @@ class TeacherCard(Table):
     def frames(self) -> int:
         """Frames of a clip of the training length, after ``frontend.frames`` were kept."""
         spec = self.frontend
-        framed = self.clip.samples if spec.center else max(0, self.clip.samples - spec.n_fft)
+        framed = self.clip.samples if spec.center else max(0, self.clip.samples - spec.frame_samples)
         frames = 1 + framed // spec.hop_length
         return min(frames, spec.frames) if spec.frames else frames
 

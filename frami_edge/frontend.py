@@ -10,37 +10,62 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from frami_edge._torchaudio import torchaudio
 from frami_edge.card import MelSpec, TeacherCard
+from frami_edge.features import Features
+from frami_edge.mel import mel_bands
 
 SILENT_PEAK = 1e-8  # below this a clip counts as silent and is not amplified
+
+
+def analysis_window(spec: MelSpec) -> Tensor:
+    """The window, (win_length,), float64, ``input_scale`` included."""
+    if spec.window == "povey":  # Kaldi's own
+        window = torch.hann_window(spec.win_length, periodic=spec.window_periodic, dtype=torch.float64).pow(0.85)
+    else:
+        make = {"hann": torch.hann_window, "hamming": torch.hamming_window, "blackman": torch.blackman_window}
+        # the symmetric one of a single sample is 1, and torch's blackman rounds its ends to below zero
+        window = make[spec.window](spec.win_length, periodic=spec.window_periodic, dtype=torch.float64).clamp_min(0)
+    return spec.input_scale * window
 
 
 def dft_basis(spec: MelSpec) -> Tensor:
     """Windowed cosines, then sines: (2 * bins, 1, win_length), float64; bins = n_fft // 2 + 1.
 
     A window shorter than ``n_fft`` lies in its middle; only its support is kept, which gives the same spectrum
-    with fewer taps.
+    with fewer taps. What the card does to each frame before the window is linear, and folded in.
     """
     offset = (spec.n_fft - spec.win_length) // 2
     taps = torch.arange(spec.win_length, dtype=torch.float64) + offset
     bins = torch.arange(spec.n_fft // 2 + 1, dtype=torch.float64)
     # the product is reduced modulo n_fft before the cosine: exact for any size
     phase = 2 * math.pi / spec.n_fft * torch.remainder(bins[:, None] * taps, spec.n_fft)
-    window = torch.hann_window(spec.win_length, periodic=True, dtype=torch.float64)
-    return (torch.cat([phase.cos(), -phase.sin()]) * window).unsqueeze(1)
+    basis = torch.cat([phase.cos(), -phase.sin()]) * analysis_window(spec)
+    if changes_frames(spec):
+        basis = basis @ frame_map(spec)
+    return basis.unsqueeze(1)
 
 
-def mel_bands(spec: MelSpec, sample_rate: int) -> Tensor:
-    """Triangular Mel filters, (bins, n_mels), float32."""
-    norm = None if spec.mel_norm == "none" else spec.mel_norm
-    return torchaudio.functional.melscale_fbanks(
-        spec.n_fft // 2 + 1, spec.f_min, spec.f_max, spec.n_mels, sample_rate, norm=norm, mel_scale=spec.mel_scale
-    )
+def changes_frames(spec: MelSpec) -> bool:
+    """Whether frames are changed one by one before the window."""
+    return spec.remove_dc or (spec.preemphasis > 0 and spec.preemphasis_of == "frame")
+
+
+def frame_map(spec: MelSpec) -> Tensor:
+    """What is done to a frame before the window, as a matrix (win_length, win_length), float64.
+
+    As in Kaldi, the mean is subtracted first; then x[t] - a x[t - 1], where x[-1] is x[0].
+    """
+    size = spec.win_length
+    identity = torch.eye(size, dtype=torch.float64)
+    centring = identity - 1 / size if spec.remove_dc else identity
+    if spec.preemphasis_of != "frame":
+        return centring
+    previous = identity[[0, *range(size - 1)]]
+    return (identity - spec.preemphasis * previous) @ centring
 
 
 class MelFrontend(nn.Module):
-    """Waveform (batch, samples) in [-1, 1] -> normalised log-Mel (batch, n_mels, frames).
+    """Waveform (batch, samples) in [-1, 1] -> what the network hears (batch, rows, frames).
 
     Args:
         spec: the Mel dialect.
@@ -52,49 +77,56 @@ class MelFrontend(nn.Module):
 
     basis: Tensor
     bands: Tensor
+    log_offset: Tensor
 
     def __init__(self, spec: MelSpec, sample_rate: int, level: str = "none") -> None:
         super().__init__()
         self.spec, self.sample_rate, self.level = spec, sample_rate, level
-        bands = mel_bands(spec, sample_rate)
+        self.features = Features(spec)
+        bands = spec.log_gain * mel_bands(spec, sample_rate)
         if spec.power == 2.0:
             bands = torch.cat([bands, bands])  # Mel of re^2 + im^2 in one product
         self.register_buffer("basis", dft_basis(spec).float(), persistent=False)
         self.register_buffer("bands", bands.T.float().contiguous(), persistent=False)  # (n_mels, rows of the spectrum)
+        # a number for each band: the exporter's optimiser drops the addition of a single one below 1e-8
+        self.register_buffer("log_offset", torch.full((spec.n_mels, 1), spec.log_offset), persistent=False)
         offset = (spec.n_fft - spec.win_length) // 2
         around = spec.n_fft // 2 if spec.center else 0
-        self.pad_left = around - offset
-        self.pad_right = around - (spec.n_fft - spec.win_length - offset)
-        # reflection needs more samples than it pads; center=False needs a whole n_fft
-        self.shortest = max(spec.win_length, spec.n_fft // 2 + 1 if spec.center else spec.n_fft)
+        self.pad_left, self.pad_right = around - offset, around - (spec.n_fft - spec.win_length - offset)
+        if spec.frame_length == "win_length":
+            self.pad_left = self.pad_right = 0
+        # reflection needs more samples than it pads; center=False needs a whole frame
+        self.shortest = max(spec.win_length, spec.n_fft // 2 + 1 if spec.center else spec.frame_samples)
 
     @classmethod
     def from_card(cls, card: TeacherCard) -> "MelFrontend":
         return cls(card.frontend, card.clip.sample_rate, card.clip.level)
 
     def forward(self, wave: Tensor) -> Tensor:
-        """Normalised log-Mel (batch, n_mels, frames) of (batch, samples)."""
-        return self.normalise(self.log_mel(wave))
+        """What the network hears (batch, rows, frames) of (batch, samples)."""
+        return self.features(self.log_mel(wave))
 
     def log_mel(self, wave: Tensor) -> Tensor:
-        """Log-Mel (batch, n_mels, frames) of (batch, samples), before normalisation."""
+        """Log-Mel (batch, n_mels, frames) of (batch, samples), before what :class:`Features` does."""
         spec = self.spec
+        mel = torch.matmul(self.bands, self._power(self._spectrum(wave)))
+        guarded = torch.maximum(mel, self.log_offset) if spec.log_offset_by == "clamping" else mel + self.log_offset
+        log_mel = spec.log_scale * torch.log(guarded)
+        return log_mel - spec.log_shift if spec.log_shift else log_mel
+
+    def _spectrum(self, wave: Tensor) -> Tensor:
+        """Real parts, then imaginary parts of each frame's DFT, (batch, 2 * bins, frames)."""
         if self.level == "peak":
             wave = peak_level(wave)
         wave = F.pad(wave, (0, torch.sym_max(self.shortest - wave.shape[1], 0)))
-        wave = self._pad_around(wave).unsqueeze(1)
-        spectrum = F.conv1d(wave, self.basis, stride=spec.hop_length)  # (batch, 2 * bins, frames)
-        if spec.frames:
-            spectrum = spectrum[:, :, : spec.frames]
-        mel = torch.matmul(self.bands, self._power(spectrum))
-        return spec.log_scale * torch.log(mel + spec.log_offset)
-
-    def normalise(self, log_mel: Tensor) -> Tensor:
-        """The teacher's normalisation, any shape."""
-        normalisation = self.spec.normalisation
-        if normalisation.kind == "none":
-            return log_mel
-        return (log_mel - normalisation.mean) / normalisation.std
+        if self.spec.preemphasis and self.spec.preemphasis_of == "wave":
+            wave = wave - self.spec.preemphasis * F.pad(wave[:, :-1], (1, 0))
+        wave = self._pad_around(wave)
+        if self.spec.remove_dc:
+            # each frame loses its mean anyway; without what all share, float32 loses less
+            wave = wave - wave.mean(1, keepdim=True)
+        spectrum = F.conv1d(wave.unsqueeze(1), self.basis, stride=self.spec.hop_length)
+        return spectrum[:, :, : self.spec.frames] if self.spec.frames else spectrum
 
     def _pad_around(self, wave: Tensor) -> Tensor:
         if not self.spec.center:

@@ -19,7 +19,7 @@ from frami_edge.compute import Compute
 from frami_edge.datasets import Dataset
 from frami_edge.distillation.losses import kd_loss
 from frami_edge.errors import EXIT_USAGE, FramiError
-from frami_edge.frontend import MelFrontend
+from frami_edge.features import Features
 from frami_edge.networks.base import Network
 from frami_edge.recordings import Recordings, spec_augment
 from frami_edge.teacher.taps import Teacher
@@ -78,7 +78,7 @@ class Training:
         self.network, self.card, self.settings, self.compute = compute.place(network), card, settings, compute
         self.teacher = None if teacher is None else compute.place(teacher)
         self.recordings = recordings.to(compute.device)
-        self.normalise = MelFrontend.from_card(card).normalise
+        self.normalise = Features(card.frontend).to(compute.device)
         self.batch_size = min(settings.batch_size, len(recordings))
         self.steps_per_epoch = len(recordings) // self.batch_size
         self.epochs = settings.epochs or max(LEAST_EPOCHS, math.ceil(LEAST_STEPS / self.steps_per_epoch))

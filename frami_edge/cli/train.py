@@ -169,7 +169,7 @@ def _training(network: str, recordings: "Recordings", card: "TeacherCard", setti
     from frami_edge.training import Training
 
     torch.manual_seed(settings.seed)
-    built = networks.build_student(network, card.classes, card.frontend.n_mels)
+    built = networks.build_student(network, card.classes, card.frontend.rows)
     return Training(built, recordings, card, settings, compute, opened.teacher if opened else None)
 
 

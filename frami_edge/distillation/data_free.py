@@ -147,15 +147,15 @@ class DataFreeDistillation:
     def _lesson(self, distiller: Distiller, newest: float) -> Lesson:
         share = -(-self.recipe.distillation.batch_size // self.processes.size)
         log_mel, _ = self.bank.draw(share, newest)
-        x = self.synthesizer.normalise(log_mel.to(self.compute.device))
-        x = views.training_view(x, self.card.time_dependent, self.synthesizer.floor,
-                                self.recipe.distillation.views)
+        log_mel = log_mel.to(self.compute.device)
+        x = views.training_view(self.synthesizer.normalise(log_mel), self.card.time_dependent,
+                                self.synthesizer.silence(log_mel), self.recipe.distillation.views)
         if float(torch.rand(())) < distiller.phase.mix:
             x = mixed(x)
         return distiller.ask(x)
 
     def _distiller(self, phase: Phase, steps: int, schedule: str) -> Distiller:
-        student = networks.build_student(self.student_name, self.card.classes, self.card.frontend.n_mels)
+        student = networks.build_student(self.student_name, self.card.classes, self.card.frontend.rows)
         return Distiller(self.teacher, student, self.recipe.distillation, phase, steps, self.compute, schedule,
                          self.processes)
 

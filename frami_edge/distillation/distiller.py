@@ -20,7 +20,7 @@ POOL = 48  # teacher passes kept for replay
 class Lesson(NamedTuple):
     """A batch with the teacher's answers."""
 
-    x: Tensor  # (batch, n_mels, frames), normalised
+    x: Tensor  # (batch, rows, frames), normalised
     logits: Tensor  # (batch, classes)
     frames: Tensor | None  # (batch, F_t, T'), where a reuse loss needs them
 
@@ -161,5 +161,5 @@ class Distiller:
 @torch.no_grad()
 def teacher_features(teacher: Teacher, compute: Compute) -> int:
     """F_t of the teacher's frame-level hidden state."""
-    probe = torch.zeros(2, teacher.card.frontend.n_mels, teacher.card.frames, device=compute.device)
+    probe = torch.zeros(2, teacher.card.frontend.rows, teacher.card.frames, device=compute.device)
     return teacher.forward_hidden(probe).frames.shape[1]

@@ -108,17 +108,17 @@ def layer_gap(batch: Statistics, goal: Statistics) -> Tensor:
             + (batch.variance - goal.variance).norm() / variance_scale)
 
 
-def input_statistics(x: Tensor) -> Statistics:
-    """Mean and variance of normalised log-Mels (batch, n_mels, frames), (1,) each.
+def input_statistics(x: Tensor, by_band: bool = False) -> Statistics:
+    """Mean and variance of the teacher's input (batch, rows, frames): (1,) each, or (rows,) by band.
 
     The vendor's normalisation took mean 0 and variance 1 from the training clips: statistics of the input that every
-    card with a global normalisation knows, as if a BatchNorm stood in front of the network.
+    card with such a normalisation knows, as if a BatchNorm stood in front of the network.
     """
+    if by_band:
+        variance, mean = torch.var_mean(x.float(), dim=(0, 2), correction=0)
+        return Statistics(mean, variance)
     variance, mean = torch.var_mean(x.float(), correction=0)
     return Statistics(mean.view(1), variance.view(1))
-
-
-INPUT_TARGET = Statistics(torch.zeros(1), torch.ones(1))
 
 
 class History:

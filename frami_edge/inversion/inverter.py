@@ -49,8 +49,13 @@ class Inverter(Synthesizer):
         self.head = Head(self._embedding_size()).to(compute.device)
         self.head_optimizer = torch.optim.Adam(self.head.parameters(), lr=settings.lr_head)
         self.lengths_optimizer = torch.optim.Adam(self.lengths.parameters(), lr=settings.lr_lengths)
-        self.input_target = batch_norm.Statistics(*(goal.to(compute.device) for goal in batch_norm.INPUT_TARGET))
-        self.knows_input = self.card.frontend.normalisation.kind == "global"
+        # what the normalisation of each clip makes so says nothing of the training clips
+        normalisation = self.card.frontend.normalisation
+        self.knows_input = normalisation.kind in ("global", "per-band") and normalisation.measured
+        self.input_by_band = normalisation.kind == "per-band"
+        known = self.card.frontend.rows if self.input_by_band else 1
+        self.input_target = batch_norm.Statistics(torch.zeros(known, device=compute.device),
+                                                  torch.ones(known, device=compute.device))
         self.batches_made = 0
 
     def synthesize(self, student: Network | None, bank: Bank, told: Told = nobody) -> Synthesized:
@@ -110,7 +115,7 @@ class Inverter(Synthesizer):
         total = terms["inversion"]
         total.backward()
         if settings.contrast_weight:
-            terms["contrast"] = self._contrast(self.normalise(samples), embeddings, bank)
+            terms["contrast"] = self._contrast(samples, embeddings, bank)
             weighted = settings.contrast_weight * terms["contrast"]
             weighted.backward()
             total = total.detach() + weighted.detach()
@@ -132,7 +137,7 @@ class Inverter(Synthesizer):
         # statistics are taken in the pass over x alone, never in those over views or chunks
         with self.compute.autocast(), batch_norm.recording(self.teacher) as statistics:
             hidden = self.teacher.forward_hidden(x)
-        statistics[INPUT] = batch_norm.input_statistics(x)
+        statistics[INPUT] = batch_norm.input_statistics(x, self.input_by_band)
         blended = self.history.blend(statistics)
         terms = {
             "bn": batch_norm.bn_loss(blended, self.target),
@@ -156,9 +161,10 @@ class Inverter(Synthesizer):
         embeddings = stage_statistics([stage.detach() for stage in hidden.stages])
         return terms | {"inversion": inversion}, embeddings, kept
 
-    def _contrast(self, x: Tensor, embeddings: Tensor, bank: Bank) -> Tensor:
+    def _contrast(self, log_mel: Tensor, embeddings: Tensor, bank: Bank) -> Tensor:
         """InfoNCE of a local view of each sample against the sample, the batch and the bank (Eq. 3)."""
-        anchors = self.head(self.embed(views.local_view(x, self.card.time_dependent, self.floor)))
+        x = self.normalise(log_mel)
+        anchors = self.head(self.embed(views.local_view(x, self.card.time_dependent, self.silence(log_mel))))
         kept = bank.embeddings(self.settings.negatives).to(x.device)
         negatives = self.head(kept).detach() if len(kept) else anchors.new_empty(0, anchors.shape[1])
         return losses.info_nce(anchors, self.head(embeddings).detach(), negatives, self.settings.tau)
@@ -177,4 +183,4 @@ class Inverter(Synthesizer):
     @torch.no_grad()
     def _embedding_size(self) -> int:
         spec = self.card.frontend
-        return self.embed(torch.zeros(2, spec.n_mels, self.card.frames, device=self.compute.device)).shape[1]
+        return self.embed(torch.zeros(2, spec.rows, self.card.frames, device=self.compute.device)).shape[1]

@@ -179,8 +179,15 @@ class LogMelSource(Source):
 
 
 def usual_levels(card: TeacherCard) -> tuple[float, float]:
-    """Mean and standard deviation of log-Mels as the teacher expects them: of its normalisation, else mid-range."""
+    """Mean and standard deviation of log-Mels as the teacher expects them: of its normalisation, else mid-range.
+
+    A normalisation of anything but the log-Mel itself (MFCCs, decibels below a clip's peak) says nothing of it.
+    """
     spec = card.frontend
-    if spec.normalisation.kind == "global":
-        return spec.normalisation.mean, spec.normalisation.std
+    normalisation = spec.normalisation
+    if spec.plain and normalisation.kind == "global":
+        return normalisation.mean, normalisation.std
+    if spec.plain and normalisation.kind == "per-band":
+        mean, std = torch.tensor(normalisation.band_mean), torch.tensor(normalisation.band_std)
+        return float(mean.mean()), float((std.square() + (mean - mean.mean()).square()).mean().sqrt())
     return (spec.log_floor + spec.log_ceiling) / 2, (spec.log_ceiling - spec.log_floor) / 6

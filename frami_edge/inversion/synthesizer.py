@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from frami_edge.compute import Compute
+from frami_edge.features import Features
 from frami_edge.inversion import views
 from frami_edge.inversion.bank import Bank, Samples
 from frami_edge.inversion.embedding import stage_statistics
@@ -37,9 +38,7 @@ class Synthesizer(ABC):
     def __init__(self, teacher: Teacher, settings: Inversion, compute: Compute) -> None:
         self.teacher, self.settings, self.compute = teacher, settings, compute
         self.card = teacher.card
-        spec = self.card.frontend
-        self.mean, self.std = ((spec.normalisation.mean, spec.normalisation.std)
-                               if spec.normalisation.kind == "global" else (0.0, 1.0))
+        self.features = Features(self.card.frontend).to(compute.device)
         self.lengths = ClipLengths(self.card.frames).to(compute.device)
 
     @abstractmethod
@@ -63,13 +62,13 @@ class Synthesizer(ABC):
         pass
 
     def normalise(self, log_mel: Tensor) -> Tensor:
-        """The card's normalisation."""
-        return (log_mel - self.mean) / self.std
+        """What the teacher hears of log-Mels: the card's normalisation, and what else it has after the logarithm."""
+        return self.features(log_mel)
 
-    @property
-    def floor(self) -> float:
-        """The normalised log-Mel of silence."""
-        return (self.card.frontend.log_floor - self.mean) / self.std
+    @torch.no_grad()
+    def silence(self, log_mel: Tensor) -> Tensor | float:
+        """What silence within each of these is to the teacher."""
+        return self.features.silence(log_mel)
 
     def prepared(self, log_mel: Tensor, lengths: Tensor) -> Tensor:
         """With the clip preparation of the card, where the recipe wants it; ``lengths`` in frames, (batch, 1)."""

@@ -40,13 +40,13 @@ def roll(log_mel: Tensor) -> Tensor:
     return log_mel.gather(2, index.unsqueeze(1).expand(batch, n_mels, frames))
 
 
-def shift(log_mel: Tensor, furthest: int, floor: float) -> Tensor:
+def shift(log_mel: Tensor, furthest: int, floor: Tensor | float) -> Tensor:
     """Move each sample by up to ``furthest`` frames either way; what comes in is silence."""
     batch, n_mels, frames = log_mel.shape
     by = torch.randint(-furthest, furthest + 1, (batch, 1), device=log_mel.device)
     source = torch.arange(frames, device=log_mel.device) - by
     moved = log_mel.gather(2, source.clamp(0, frames - 1).unsqueeze(1).expand(batch, n_mels, frames))
-    return moved.masked_fill(((source < 0) | (source >= frames)).unsqueeze(1), floor)
+    return torch.where(((source < 0) | (source >= frames)).unsqueeze(1), floor, moved)
 
 
 def cut(log_mel: Tensor, shortest: float) -> Tensor:
@@ -58,17 +58,17 @@ def cut(log_mel: Tensor, shortest: float) -> Tensor:
     return log_mel.gather(2, index.unsqueeze(1).expand(batch, n_mels, length))
 
 
-def mask(log_mel: Tensor, axis: int, widest: int, floor: float) -> Tensor:
+def mask(log_mel: Tensor, axis: int, widest: int, floor: Tensor | float) -> Tensor:
     """Silence a random run of at most ``widest`` Mel bands (axis 1) or frames (axis 2) of each sample (SpecAugment)."""
     length = log_mel.shape[axis]
     width = torch.randint(min(widest, length) + 1, (len(log_mel), 1), device=log_mel.device)
     start = (torch.rand(len(log_mel), 1, device=log_mel.device) * (length - width + 1)).long()
     position = torch.arange(length, device=log_mel.device)
     silent = (position >= start) & (position < start + width)
-    return log_mel.masked_fill(silent.unsqueeze(3 - axis), floor)
+    return torch.where(silent.unsqueeze(3 - axis), floor, log_mel)
 
 
-def local_view(log_mel: Tensor, time_dependent: bool, floor: float) -> Tensor:
+def local_view(log_mel: Tensor, time_dependent: bool, floor: Tensor | float) -> Tensor:
     """The view that the contrast pulls towards its sample: rolled (time-independent only), cut, masked, noisy.
 
     ``log_mel`` is normalised; so is ``floor``. Never along frequency: a sound shifted in pitch is another sound.
@@ -78,7 +78,7 @@ def local_view(log_mel: Tensor, time_dependent: bool, floor: float) -> Tensor:
     return mask(view, 1, 4, floor) + 0.02 * torch.randn_like(view)
 
 
-def training_view(log_mel: Tensor, time_dependent: bool, floor: float, settings: Views) -> Tensor:
+def training_view(log_mel: Tensor, time_dependent: bool, floor: Tensor | float, settings: Views) -> Tensor:
     """The view that the student is trained on; ``log_mel`` and ``floor`` are normalised."""
     if time_dependent:
         view = shift(log_mel, round(settings.shift * log_mel.shape[2]), floor)

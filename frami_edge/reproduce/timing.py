@@ -51,7 +51,7 @@ def _teacher(task: Task, column: Column) -> Teacher:
     if column.opened:
         return column.opened.teacher
     card = default_card(column.data)
-    return Teacher(networks.build(task.cell.teacher, card.classes, card.frontend.n_mels), card)
+    return Teacher(networks.build(task.cell.teacher, card.classes, card.frontend.rows), card)
 
 
 def _distilling(task: Task, teacher: Teacher, compute: Compute) -> float:
@@ -94,7 +94,7 @@ def _timed(recipe: Recipe, task: Task, teacher: Teacher, compute: Compute) -> di
 def _training(task: Task, teacher: Teacher, clips: int, compute: Compute) -> float:
     settings = Settings(**task.values["training"], seed=task.seed)
     batch = min(settings.batch_size, clips)
-    network = networks.build(task.cell.network, teacher.card.classes, teacher.card.frontend.n_mels)
+    network = networks.build(task.cell.network, teacher.card.classes, teacher.card.frontend.rows)
     training = Training(network, _noise(TRAINING_STEPS * batch, teacher.card), teacher.card,
                         Settings(**task.values["training"] | {"epochs": 1, "batch_size": batch}, seed=task.seed),
                         compute, teacher if task.cell.kind == "kd" else None)

@@ -33,7 +33,7 @@ def build_network(card: TeacherCard, arch: str | None, trust: bool, folder: Path
                          "Say --arch NAME ('frami-edge networks' lists them), or --arch model.py:build.",
                          exit_code=EXIT_USAGE)
     if ":" not in wanted:
-        return networks.build(wanted, card.classes, card.frontend.n_mels), wanted
+        return networks.build(wanted, card.classes, card.frontend.rows), wanted
     factory = find_factory(wanted, folder)
     if arch is None and not trust:
         raise FramiError(

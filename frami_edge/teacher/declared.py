@@ -30,9 +30,9 @@ def lengths(program: Program, card: TeacherCard, call: Callable[[Tensor], Any]) 
     if len(sizes) != len(card.layout) or (card.layout == "B1FT" and not _within(1, sizes[1])):
         raise FramiError(f"The program was exported for an input of {shape}, and the card says layout = "
                          f"\"{card.layout}\".", "Correct the layout in the card.")
-    if not _within(card.frontend.n_mels, sizes[MEL_AXIS[card.layout]]):
+    if not _within(card.frontend.rows, sizes[MEL_AXIS[card.layout]]):
         raise FramiError(f"The program was exported for an input of {shape}, and the card says n_mels = "
-                         f"{card.frontend.n_mels}, layout = \"{card.layout}\".", "Correct them in the card.")
+                         f"{card.frontend.rows}, layout = \"{card.layout}\".", "Correct them in the card.")
     low, high = sizes[TIME_AXIS[card.layout]]
     if not low <= card.frames <= high:
         raise FramiError(f"The program takes {_size(low, high)} frames, and the card's clips have {card.frames}.",
@@ -47,7 +47,7 @@ def lengths(program: Program, card: TeacherCard, call: Callable[[Tensor], Any]) 
 @torch.no_grad()
 def _takes_other_batches(call: Callable[[Tensor], Any], batch: int, card: TeacherCard) -> bool:
     """Whether two batches of the declared size at once, and one clip more, give what each of them gives alone."""
-    clips = probe(2 * batch + 1, card.frontend.n_mels, card.frames)
+    clips = probe(2 * batch + 1, card.frontend.rows, card.frames)
     parts = [clips[:batch], clips[batch : 2 * batch], clips[batch + 1 :]]
     try:
         expected = [_first(call(part)) for part in parts]

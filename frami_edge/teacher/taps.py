@@ -49,11 +49,11 @@ class Teacher(nn.Module):
         self.recurrent = any(isinstance(module, nn.RNNBase) or getattr(module, "recurrent", False)
                              for module in net.modules())
         self.lengths = declared.lengths(net, card, self._call) if isinstance(net, Program) else ANY_LENGTH
-        taps = find_taps(net, self._call, card.frontend.n_mels, card.frames, card.classes, frames_at)
+        taps = find_taps(net, self._call, card.frontend.rows, card.frames, card.classes, frames_at)
         fixed = card.frames if self.lengths == (card.frames, card.frames) else taps.fixed_frames
         self.taps = dataclasses.replace(taps, fixed_frames=fixed)
         self._check_output_kind()
-        example = probe(2, card.frontend.n_mels, card.frames)
+        example = probe(2, card.frontend.rows, card.frames)
         self.channels_last = works_channels_last(net, lambda: self._call(example))
 
     def train(self, mode: bool = True) -> "Teacher":
@@ -110,7 +110,7 @@ class Teacher(nn.Module):
     @torch.no_grad()
     def _check_output_kind(self) -> None:
         """A card that names the wrong kind would distil log-probabilities of probabilities."""
-        batch = probe(2, self.card.frontend.n_mels, self.card.frames)
+        batch = probe(2, self.card.frontend.rows, self.card.frames)
         values = clip_output(self._call(batch), 2, self.card.classes).float()
         kinds = {"softmax": values, "log_softmax": values.exp()}
         found = next((kind for kind, rows in kinds.items()
