@@ -26,7 +26,7 @@ from frami_edge.frontend import MelFrontend
 from frami_edge.mel import mel_bands
 from frami_edge.model import WaveformClassifier
 from frami_edge.networks.base import Network
-from frami_edge.runtime.session import with_outputs
+from frami_edge.runtime.graphs import with_outputs
 
 PAGE = (Path(__file__).parents[1] / "docs" / "teachers.md").read_text(encoding="utf-8")
 BLOCKS = PAGE.split("## Front-ends of vendors")[1].split("\n## ")[0].split("```toml")[1:]
