@@ -3,9 +3,10 @@
     python benchmarks/fuzz_opening.py --files 10000
 
 Each file is opened as `frami-edge distill FILE` does, without --trust, in a worker process with 10 seconds of processor
-time (a minute by the clock, for what waits) and 2 GiB of memory beyond what the worker has at its start. What may come of it: the file opens (damage may hit what does not
-matter, or a weight); it is refused by a FramiError; any other exception (a traceback for the user); no end; no memory;
-a worker that dies; code of the file that ran. All but the first two are faults; the exit code is 1 if there are any.
+time (a minute by the clock, for what waits) and 2 GiB of memory beyond what the worker has at its start. What may come
+of it: the file opens (damage may hit what does not matter, or a weight); it is refused by a FramiError; any other
+exception (a traceback for the user); no end; no memory; a worker that dies; code of the file that ran. All but the
+first two are faults; the exit code is 1 if there are any.
 """
 
 import argparse

@@ -62,7 +62,8 @@ def whole_files(folder: Path) -> None:
         warnings.simplefilter("ignore")
         torch.jit.save(torch.jit.script(net), folder / "script")
         dynamic = torch.export.Dim.DYNAMIC
-        exported = torch.export.export(net, (torch.randn(2, 1, N_MELS, 20),), dynamic_shapes=({0: dynamic, 3: dynamic},))
+        exported = torch.export.export(net, (torch.randn(2, 1, N_MELS, 20),),
+                                       dynamic_shapes=({0: dynamic, 3: dynamic},))
         torch.export.save(exported, folder / "exported.pt2")
     (folder / "exported.pt2").rename(folder / "exported")
 
@@ -181,7 +182,8 @@ def payload(rng: random.Random) -> Call:
         Call(os.system, f"touch {witness}"), Call(eval, python), Call(exec, python), Call(pickle.loads, inner),
         Call(os.mkdir, witness), Call(open, witness, "w"),
         Call(torch.storage._load_from_bytes, buffer.getvalue()), Call(Path.touch, Path(witness)),
-        Call(map, eval, [python]), Call(getattr, Call(__import__, "os"), "system"), Call(torch.from_file, witness, True, 1),
+        Call(map, eval, [python]), Call(getattr, Call(__import__, "os"), "system"),
+        Call(torch.from_file, witness, True, 1),
     ))
 
 
@@ -189,8 +191,9 @@ def pickled_code(rng: random.Random, whole: Path, path: Path) -> None:
     state: dict[str, Any] = dict(Small().state_dict())
     bad = payload(rng)
     content: Any = rng.choice((
-        bad, [bad], {"state_dict": state, "extra": bad}, {**state, "conv.weight": bad}, {"model": {"deep": [{"er": bad}]}},
-        OrderedDict(state, _metadata=bad), {"format": "frami-edge/1", "state_dict": state, "card": bad},
+        bad, [bad], {"state_dict": state, "extra": bad}, {**state, "conv.weight": bad},
+        {"model": {"deep": [{"er": bad}]}}, OrderedDict(state, _metadata=bad),
+        {"format": "frami-edge/1", "state_dict": state, "card": bad},
     ))
     if rng.random() < 0.15:
         path.write_bytes(pickle.dumps(content, protocol=rng.choice((2, 4, 5))))
@@ -243,7 +246,8 @@ def program_code(rng: random.Random, whole: Path, path: Path) -> None:
 
     if rng.random() < 0.25:
         def in_script(name: str, content: bytes) -> bytes:
-            return pickle.dumps(payload(rng), 2) if name.endswith(rng.choice(("data.pkl", "constants.pkl"))) else content
+            chosen = name.endswith(rng.choice(("data.pkl", "constants.pkl")))
+            return pickle.dumps(payload(rng), 2) if chosen else content
 
         rewritten(whole / "script", path, in_script)
     else:
@@ -260,21 +264,24 @@ def odd_tensors(rng: random.Random, whole: Path, path: Path) -> None:
     value = state[key].float()
     state[key] = rng.choice((
         lambda: value.to(torch.complex64), lambda: value.to(torch.int8), lambda: value.bool(), lambda: value.double(),
-        lambda: value.to(torch.float8_e4m3fn), lambda: value.to_sparse(), lambda: torch.empty(value.shape, device="meta"),
+        lambda: value.to(torch.float8_e4m3fn), lambda: value.to_sparse(),
+        lambda: torch.empty(value.shape, device="meta"),
         lambda: torch.quantize_per_tensor(value, 0.1, 0, torch.qint8), lambda: value * float("nan"),
-        lambda: torch.zeros(1).expand(2**rng.randrange(10, 45)), lambda: torch.zeros(1).expand(2**20, 2**20, *value.shape),
+        lambda: torch.zeros(1).expand(2**rng.randrange(10, 45)),
+        lambda: torch.zeros(1).expand(2**20, 2**20, *value.shape),
         lambda: torch.zeros(0, *value.shape), lambda: nn.Parameter(value), lambda: value.tolist(), lambda: "weights",
         lambda: None, lambda: 2**4000, lambda: {"weight": value}, lambda: value.to(torch.bfloat16),
     ))()
-    content: Any = rng.choice((lambda: state, lambda: {"model": state, "ema": state}, lambda: {"a": dict(state), "b": state},
-                               lambda: {7: state}, lambda: [state], lambda: {"state_dict": {"model": {"net": state}}}))()
+    content: Any = rng.choice((state, {"model": state, "ema": state}, {"a": dict(state), "b": state}, {7: state},
+                               [state], {"state_dict": {"model": {"net": state}}}))
     torch.save(content, path, _use_new_zipfile_serialization=rng.random() < 0.7)
 
 
 def own_checkpoints(rng: random.Random, whole: Path, path: Path) -> None:
     """frami-edge checkpoints with impossible numbers."""
     content = torch.load(whole / "frami-edge", weights_only=True)
-    values = (*EXTREMES, -1, 0.5, None, True, "", "wrn40", [], {}, float("nan"), ["a"] * 5, torch.zeros(1).expand(2**36))
+    values = (*EXTREMES, -1, 0.5, None, True, "", "wrn40", [], {}, float("nan"), ["a"] * 5,
+              torch.zeros(1).expand(2**36))
     part = content if rng.random() < 0.3 else {"top": content["card"]}
     for _ in range(rng.choice((1, 1, 2))):
         holder, key = rng.choice(list(leaves(part, True)))
@@ -330,7 +337,8 @@ def bomb(rng: random.Random, whole: Path, path: Path) -> None:
         code = rng.choice((b"}r\xff\xff\xff\x7f.", b"B\xff\xff\xff\x7fab.", b"\x8e" + b"\xff" * 7 + b"\x7fab.",
                            b"X\xff\xff\xff\x7fab.", b"\x8b\xff\xff\xff\x7fab.", b"\x95" + b"\xff" * 7 + b"\x7f}."))
         name = rng.choice(("script", "zip"))
-        rewritten(whole / name, path, lambda member, content: b"\x80\x02" + code if member.endswith("data.pkl") else content)
+        rewritten(whole / name, path,
+                  lambda member, content: b"\x80\x02" + code if member.endswith("data.pkl") else content)
 
 
 def not_a_file(rng: random.Random, whole: Path, path: Path) -> None:
@@ -343,8 +351,8 @@ def not_a_file(rng: random.Random, whole: Path, path: Path) -> None:
     elif kind == 5:
         os.mkfifo(path)
     elif kind == 6:
-        path.write_bytes(rng.choice((b"", b"PK", b"PK\x03\x04", b"\x80", b"\x80\x02.", b"\x1f\x8b", b"\x89HDF", b"<html>",
-                                     b"version https://git-lfs", b"\x10\0\0\0\0\0\0\0{}", b"RIFF")))
+        path.write_bytes(rng.choice((b"", b"PK", b"PK\x03\x04", b"\x80", b"\x80\x02.", b"\x1f\x8b", b"\x89HDF", b"RIFF",
+                                     b"<html>", b"version https://git-lfs", b"\x10\0\0\0\0\0\0\0{}")))
     else:
         path.write_bytes(rng.choice((b"PK\x03\x04", b"\x80\x02", b"")) + rng.randbytes(rng.choice((1, 30, 3000))))
 

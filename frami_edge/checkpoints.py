@@ -67,7 +67,7 @@ def restore(content: dict[str, Any], path: Path, arch: str | None = None, trust:
             network.load_state_dict(weights)
         card = TeacherCard.parse(content["card"], str(path))
         provenance = dict(content["provenance"])
-    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError, ArithmeticError) as error:
         raise FramiError(f"{path} is a damaged frami-edge checkpoint: {error}") from error
     return Checkpoint(network.eval(), card, provenance, sha256(path))
 

@@ -1,9 +1,8 @@
 """Reading ``torch.export`` programs (``.pt2``) without ``torch.export.load``.
 
-That function is not safe on a file from elsewhere: as of PyTorch 2.13 it unpickles sample inputs, weights and constants
-with ``weights_only=False`` where the file asks for it, evaluates symbolic sizes through ``sympy.sympify``, looks
-operators up by any dotted name below ``torch``, writes names of the file into Python source that it runs, and loads
-shared libraries. The graph itself is JSON and weights are plain bytes, so here these two are read and nothing else.
+That function is not safe on a file from elsewhere. As of PyTorch 2.13 it unpickles sample inputs, weights and constants
+with ``weights_only=False`` where the file asks for it, evaluates symbolic sizes and guards as Python, and loads the
+shared libraries of AOTInductor. The graph itself is JSON and weights are plain bytes: these are read here, nothing else.
 """
 
 import io

@@ -46,7 +46,8 @@ def fit(network: nn.Module, candidates: dict[str, Weights], path: Path, architec
     refuse_other_kinds(weights, expected, path)
     weights = {key: value.to(expected[key].dtype) for key, value in weights.items()}
     refuse_non_finite(weights, path)
-    network.load_state_dict(weights)
+    expected.update(weights)  # it also holds versions: a BatchNorm without a counter asks for one where none is said
+    network.load_state_dict(expected)
     return place
 
 

@@ -1,8 +1,8 @@
 """The operators that an exported program may call.
 
-A ``.pt2`` file names its operators by strings, and ``torch.export.load`` looks up whatever they say (``torch.hub.load``
-would do). Here a name counts only if it stands in these lists: operators that compute tensors from tensors, and
-arithmetic on sizes. None of them opens files, allocates by address, or calls back into Python.
+A ``.pt2`` file names its operators by strings. Here a name counts only if it stands in these lists: operators that
+compute tensors from tensors, and arithmetic on sizes. None of them opens files, reads memory by address, or calls back
+into Python.
 """
 
 import math

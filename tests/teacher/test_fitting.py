@@ -1,5 +1,6 @@
 """Weights go in whole, under the names they should have, or the user learns which keys stand in the way."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -97,3 +98,34 @@ def test_nothing_is_loaded_when_it_does_not_fit(weights: dict[str, Tensor]) -> N
 def test_a_file_without_any(weights: dict[str, Tensor]) -> None:
     with pytest.raises(FramiError, match="holds no state_dict"):
         fit(nn.Linear(1, 1), {}, FILE, "wrn16")
+
+
+def test_a_network_whose_batch_norms_do_not_count() -> None:
+    network = nn.Sequential(nn.Conv1d(2, 3, 1), nn.BatchNorm1d(3))
+    network[1].num_batches_tracked = None
+    weights = {key: torch.rand_like(value) for key, value in network.state_dict().items()}
+    fit(network, {"": weights}, FILE, "a.py:b")
+    assert torch.equal(network[1].running_var, weights["1.running_var"])
+
+
+def test_half_precision_of_everything_the_counter_included() -> None:
+    network = nn.Sequential(nn.Conv1d(2, 3, 1), nn.BatchNorm1d(3))
+    fit(network, {"": {key: value.half() for key, value in network.state_dict().items()}}, FILE, "a.py:b")
+
+
+@pytest.mark.parametrize("change,told", [
+    (lambda value: value.to(torch.int8), "int8"), (lambda value: value.bool(), "bool"),
+    (lambda value: value.to(torch.complex64), "complex64"), (lambda value: value.to_sparse(), "float32, sparse_coo"),
+    (lambda value: torch.quantize_per_tensor(value, 0.1, 0, torch.qint8), "qint8"),
+    (lambda value: value.to("meta"), "float32"),
+])
+def test_tensors_that_would_lose_their_meaning(weights: dict[str, Tensor], change: Callable, told: str) -> None:
+    with pytest.raises(FramiError, match=f"another kind than the network has: classifier.weight is {told}"):
+        fitted({"": weights | {"classifier.weight": change(weights["classifier.weight"])}})
+
+
+def test_buffers_that_are_not_saved_may_be_in_the_file() -> None:
+    """TorchScript and exported programs hold them too."""
+    network = nn.Linear(2, 3)
+    network.register_buffer("window", torch.ones(4), persistent=False)
+    assert fit(network, {"": {"window": torch.ones(4)} | network.state_dict()}, FILE, "a.py:b") == ""
