@@ -33,8 +33,8 @@ class Teacher(nn.Module):
     def __init__(self, net: nn.Module, card: TeacherCard, frames_at: str | None = None) -> None:
         super().__init__()
         if card.layout == "waveform":
-            raise FramiError("Teachers that take waveforms are not supported yet.",
-                             "If the network behind its front-end can be had, describe that: layout = \"B1FT\".")
+            raise FramiError("Teachers that take waveforms need their front-end found first.",
+                             "See frami_edge.teacher.waveform.behind_front_end.")
         self.frames_at = frames_at
         self.net, self.card = net.eval().requires_grad_(False), card
         self.eval()
