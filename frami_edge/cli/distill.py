@@ -61,6 +61,9 @@ def register(app: typer.Typer) -> None:
         frames_at: Annotated[str | None, typer.Option(
             help="The teacher's module with the hidden state along time, where it is not found.",
             show_default=False)] = None,
+        features_at: Annotated[str | None, typer.Option(
+            help="The last module of the front-end inside a teacher that takes waveforms, where it is not found.",
+            show_default=False)] = None,
         without_bn: Annotated[bool, typer.Option(
             "--without-bn", help="Go on with a teacher that has no BatchNorm.")] = False,
         device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
@@ -78,7 +81,8 @@ def register(app: typer.Typer) -> None:
         if devices > 1 and not processes.started_by_torchrun():
             raise typer.Exit(processes.supervise(devices))
         recipe, switches = _switched(recipe, method, no_finv, no_reuse, budget)
-        opened = open_teacher(teacher, card=card, arch=arch, trust=trust, frames_at=frames_at)
+        opened = open_teacher(teacher, card=card, arch=arch, trust=trust, frames_at=frames_at,
+                              features_at=features_at)
         overrides = [*switches, *(set_ or []), *_without_bn(opened, without_bn)]
         run_distill(opened, teacher, student, out, recipe=recipe, overrides=overrides, seed=seed, resume=resume,
                     force=force, device=device, precision=precision, strategy=strategy)
@@ -163,6 +167,8 @@ def _identity(opened: "OpenedTeacher", teacher_path: Path, student: str, seed: i
         identity["student_sha256"] = networks.student_code_sha256(student)
     if opened.teacher.frames_at:
         identity["frames_at"] = opened.teacher.frames_at
+    if opened.card.features_at:
+        identity["features_at"] = opened.card.features_at
     return identity
 
 

@@ -15,6 +15,7 @@ from frami_edge.teacher.program import Program
 from frami_edge.teacher.reading import find_state_dicts, read_content
 from frami_edge.teacher.taps import Teacher
 from frami_edge.teacher.torchscript import ScriptWeights
+from frami_edge.teacher.waveform import behind_front_end
 
 
 class OpenedTeacher(NamedTuple):
@@ -25,7 +26,7 @@ class OpenedTeacher(NamedTuple):
 
 
 def open_teacher(path: Path, *, card: Path | None = None, arch: str | None = None,
-                 trust: bool = False, frames_at: str | None = None) -> OpenedTeacher:
+                 trust: bool = False, frames_at: str | None = None, features_at: str | None = None) -> OpenedTeacher:
     """Open a teacher's checkpoint, whoever wrote it.
 
     Args:
@@ -35,6 +36,7 @@ def open_teacher(path: Path, *, card: Path | None = None, arch: str | None = Non
         arch: overrides the card's architecture; ``FILE.py:FUNCTION`` runs that code.
         trust: run code that the card or the file names.
         frames_at: the module with the frame-level hidden state, where probing finds the wrong one.
+        features_at: the last module of the front-end inside a teacher that takes waveforms.
 
     Raises:
         FramiError: what is wrong with the file, the card or how they go together.
@@ -50,7 +52,11 @@ def open_teacher(path: Path, *, card: Path | None = None, arch: str | None = Non
     read = TeacherCard.read(card or find_card(path))
     if isinstance(content, nn.Module) and arch is None:  # a program, or read with --trust alone
         refuse_non_finite(content.state_dict(), path)
-        return OpenedTeacher(Teacher(content.float(), read, frames_at), read, sha256(path),
+        if isinstance(content, Program) and read.layout == "waveform":
+            raise FramiError(f"{path} is a torch.export program that takes waveforms: its front-end cannot be taken out.",
+                             "Ask for the program of the network behind it, or for a state_dict and its code.")
+        whole, read = behind_front_end(content.float(), read, features_at)
+        return OpenedTeacher(Teacher(whole, read, frames_at), read, sha256(path),
                              "torch.export program" if isinstance(content, Program)
                              else f"whole {type(content).__name__}")
     if isinstance(content, ScriptWeights) and not (arch or read.architecture):
@@ -60,6 +66,7 @@ def open_teacher(path: Path, *, card: Path | None = None, arch: str | None = Non
                          "needs neither.")
     network, architecture = build_network(read, arch, trust, path.parent)
     place = fit(network, find_state_dicts(content), path, architecture)
+    network, read = behind_front_end(network, read, features_at)
     kind = "TorchScript weights" if isinstance(content, ScriptWeights) else "state_dict"
     source = f"{kind}{f' {place!r}' if place else ''} in {architecture}"
     return OpenedTeacher(Teacher(network, read, frames_at), read, sha256(path), source)

@@ -38,8 +38,8 @@ class Teacher(nn.Module):
     def __init__(self, net: nn.Module, card: TeacherCard, frames_at: str | None = None) -> None:
         super().__init__()
         if card.layout == "waveform":
-            raise FramiError("Teachers that take waveforms are not supported yet.",
-                             "If the network behind its front-end can be had, describe that: layout = \"B1FT\".")
+            raise FramiError("Teachers that take waveforms need their front-end found first.",
+                             "See frami_edge.teacher.waveform.behind_front_end.")
         if card.frames > MOST_FRAMES:
             raise FramiError(f"The card's clips have {card.frames} frames; {MOST_FRAMES} are the most.",
                              "Compare its sample rate, seconds and hop_length with the vendor's description.")

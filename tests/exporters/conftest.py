@@ -23,7 +23,7 @@ def make_student() -> MakeStudent:
     """Write a wrn16 with random weights, whose BatchNorms have seen a batch, and a provenance with local paths."""
 
     def make(path: Path, card: TeacherCard) -> Path:
-        bands = card.frontend.n_mels
+        bands = card.frontend.rows
         with torch.random.fork_rng():
             torch.manual_seed(1)
             network = networks.build("wrn16", card.classes, bands)

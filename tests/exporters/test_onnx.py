@@ -140,6 +140,8 @@ def test_logits_keep_the_plain_promise(result: ExportResult) -> None:
              log="db", log_offset=1e-10, f_max=16000.0,
              normalisation=Normalisation(kind="global", mean=-40.0, std=20.0)),
      Clip(sample_rate=44100, seconds=5.0, preparation="loop"), 18),
+    (MelSpec(kind="mfcc", n_mfcc=24, window="hamming", preemphasis=0.97, log="db", log_offset=1e-10,
+             log_offset_by="clamping", top_db=80.0, normalisation=Normalisation(kind="cmvn")), Clip(), 18),
 ])
 def test_other_front_ends(make_student, tmp_path: Path, frontend: MelSpec, clip: Clip, opset: int) -> None:
     card = TeacherCard(labels=("a", "b"), time_dependent=False, clip=clip, frontend=frontend)

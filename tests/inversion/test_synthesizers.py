@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from frami_edge import networks, recipe
-from frami_edge.card import Clip, Normalisation, TeacherCard
+from frami_edge.card import Clip, MelSpec, Normalisation, TeacherCard
 from frami_edge.compute import choose
 from frami_edge.inversion import batch_norm, losses, views
 from frami_edge.inversion.bank import Bank
@@ -14,10 +14,19 @@ from frami_edge.inversion.inverter import Inverter
 from frami_edge.inversion.noise import noise_fields
 from frami_edge.inversion.sources import LogMelSource, MetaGeneratorSource
 from frami_edge.inversion.synthesizer import Synthesizer, make_synthesizer
+from frami_edge.recipe import Views
 from frami_edge.teacher.taps import Teacher
 
 METHODS = ["frami", "cmi", "fastdfkd", "adi", "noise"]
 NORMALISATION = Normalisation(kind="global", mean=-4, std=3)
+BY_BAND = Normalisation(kind="per-band", band_mean=[-6 + 0.1 * band for band in range(40)], band_std=[3.0] * 40)
+DECIBELS = {"log": "db", "log_offset": 1e-10, "log_offset_by": "clamping"}
+OTHER_FRONT_ENDS = {
+    "mfcc": MelSpec(kind="mfcc", n_mfcc=13, top_db=80.0, normalisation={"kind": "cmvn"}, **DECIBELS),
+    "clip": MelSpec(normalisation={"kind": "clip"}),
+    "per-band": MelSpec(normalisation=BY_BAND),
+    "below the peak": MelSpec(db_reference="max", top_db=60.0, **DECIBELS),
+}
 
 
 @pytest.fixture(scope="module")
@@ -181,6 +190,49 @@ def test_the_inputs_mean_and_variance_come_to_what_the_normalisation_says(teache
                      f"inversion.input_weight={30 * weight}")
         made = maker.synthesize(None, Bank(tmp_path / str(weight), "sha", 100))
         found = batch_norm.input_statistics(maker.normalise(made.samples.log_mel))
-        gaps[weight] = float(batch_norm.layer_gap(found, batch_norm.INPUT_TARGET))
+        gaps[weight] = float(batch_norm.layer_gap(found, batch_norm.Statistics(torch.zeros(1), torch.ones(1))))
         assert ("input" in made.losses) == bool(weight)
     assert gaps[1] < 0.5 * gaps[0]
+
+
+def test_statistics_by_band_are_known_by_band(teacher: Teacher, tmp_path: Path) -> None:
+    frontend = teacher.card.frontend.model_copy(update={"normalisation": BY_BAND})
+    maker = make(Teacher(teacher.net, teacher.card.model_copy(update={"frontend": frontend})), "frami",
+                 "inversion.bn_momentum=0", "inversion.first_steps=1")
+    made = maker.synthesize(None, Bank(tmp_path, "sha", 100))
+    x = maker.normalise(made.samples.log_mel).transpose(0, 1).flatten(1)  # (bands, all frames)
+    expected = x.mean(1).norm() / 40 ** 0.5 + (x.var(1, correction=0) - 1).norm() / 40 ** 0.5
+    assert made.losses["input"] == pytest.approx(float(expected), rel=1e-4)
+
+
+def test_numbers_that_nobody_measured_are_no_target(teacher: Teacher, tmp_path: Path) -> None:
+    chosen = NORMALISATION.model_copy(update={"measured": False})
+    frontend = teacher.card.frontend.model_copy(update={"normalisation": chosen})
+    maker = make(Teacher(teacher.net, teacher.card.model_copy(update={"frontend": frontend})), "frami")
+    assert "input" not in maker.synthesize(None, Bank(tmp_path, "sha", 100)).losses
+
+
+@pytest.mark.parametrize("name", OTHER_FRONT_ENDS)
+@pytest.mark.parametrize("method", ["frami", "adi", "noise"])
+def test_samples_are_log_mels_whatever_the_teacher_hears_of_them(name: str, method: str, tmp_path: Path) -> None:
+    spec = OTHER_FRONT_ENDS[name]
+    torch.manual_seed(0)
+    card = TeacherCard(labels=("a", "b", "c", "d"), time_dependent=True, frontend=spec,
+                       clip=Clip(seconds=0.5, preparation="center-pad"))
+    maker = make(Teacher(networks.build("wrn16", 4, spec.rows), card), method, "inversion.prepare=true")
+    made = maker.synthesize(networks.build("wrn16", 4, spec.rows).eval().requires_grad_(False),
+                            Bank(tmp_path, "sha", 100))
+    log_mel = made.samples.log_mel
+    assert log_mel.shape == (8, 40, 51)
+    assert log_mel.min() >= spec.log_floor - 1e-3 and log_mel.max() <= spec.log_ceiling + 1e-3
+    assert made.samples.embeddings.isfinite().all()
+    heard, silence = maker.normalise(log_mel), maker.silence(log_mel)
+    assert heard.shape == (8, spec.rows, 51)
+    # clips are padded with silence, and what is silent in the sample is silence to the teacher
+    silent = (log_mel == spec.log_floor).all(1, keepdim=True)
+    assert silent.any()
+    off = (heard - silence).abs().masked_fill(~silent, 0.0)
+    assert off.max() < 1e-3 * spec.log_scale
+    view = views.training_view(heard, True, silence, Views(shortest=1, shift=0.2, mask_bands=0.2, mask_frames=0.2,
+                                                           noise=0))
+    assert view.shape == heard.shape and view.isfinite().all()
