@@ -13,8 +13,8 @@ from frami_edge.cli import console
 from frami_edge.errors import FramiError
 
 # in the order of use; each module has register(app) and imports what is heavy inside its command
-COMMANDS = ("distill", "export", "bench", "eval", "predict", "listen", "train", "reproduce", "recipes", "networks",
-            "demo")
+COMMANDS = ("inspect", "distill", "export", "bench", "eval", "predict", "listen", "train", "reproduce", "recipes",
+            "networks", "demo")
 INTERRUPTED = 130  # 128 + SIGINT, as shells say it
 
 
