@@ -21,7 +21,7 @@ from frami_edge.teacher.taps import Teacher
 LAYERS = 3  # the first ones: near the front-end, and cheap to reach
 LONGEST = 2.0  # seconds of a sound, where the teacher takes any length
 BATCH = 16
-LARGEST_SHARE = 5.0  # of a sound in a mixture, in units of an equal share: at least a fifth of the sounds take part
+LARGEST_SHARE = 10.0  # of a sound in a mixture, in units of an equal share: at least a tenth of the sounds take part
 STEPS = 200  # of the fit
 SMALLEST_VARIANCE = 1e-6  # of the layer's median; below it a channel is dead and says nothing
 TOO_FAR = 900.0  # squared distance in running variances; what lies further counts as that
@@ -30,7 +30,7 @@ TOO_FAR = 900.0  # squared distance in running variances; what lies further coun
 SUSPICIOUS = 0.3  # worth a word where another dialect explains the statistics
 UNEXPLAINED = 0.7  # worth a word where none does
 SURE = 1.0
-EXPLAINED = 0.2  # a dialect with less explains the statistics for sure
+EXPLAINED = 0.25  # a dialect with less explains the statistics for sure
 AS_GOOD = 0.05  # dialects whose gaps differ by less cannot be told apart
 NAMED = 3  # dialects at most
 OFFSETS = (1e-6, 1e-10)

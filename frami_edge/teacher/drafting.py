@@ -1,6 +1,7 @@
 """A card to be completed, with what inspection found, what it guesses, and what only the vendor knows."""
 
 import json
+from pathlib import Path
 
 from frami_edge.card import FILL_IN
 from frami_edge.teacher.inspecting import Inspection
@@ -75,7 +76,8 @@ def _architecture(found: Inspection) -> str:
     if named and ":" not in named:
         return _line("architecture", named, "FOUND: keys and shapes are those of this registered network")
     if named:
-        return _line("architecture", named.rpartition("/")[2], "as you said: code that lies beside this file")
+        beside = Path(named).parent == found.path.parent
+        return _line("architecture", Path(named).name if beside else named, "as you said: code that builds the network")
     if found.network:
         return _line("architecture", "", "none: the file holds the whole network (--trust)")
     return _line("architecture", FILL_IN, "\"model.py:build\": the code beside this file that builds the network")

@@ -1,5 +1,7 @@
 """Everything that can be told about a teacher's file, with or without its card. Nothing is printed here."""
 
+import contextlib
+import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -7,7 +9,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from frami_edge import checkpoints, networks
-from frami_edge.card import CARD_NAME, Clip, MelSpec, TeacherCard
+from frami_edge.card import CARD_NAME, FILL_IN, Clip, MelSpec, TeacherCard
 from frami_edge.errors import EXIT_USAGE, FramiError
 from frami_edge.factories import call, find_factory
 from frami_edge.files import sha256
@@ -67,6 +69,7 @@ class Inspection:
     card: TeacherCard | None = None
     card_at: str = ""  # the card's file, or "inside"; empty where there is none
     card_problem: str = ""  # what is wrong with it
+    wanted: str = ""  # the architecture that it names, complete or not
     check: CardCheck | None = None  # of the card's front-end
 
     @property
@@ -149,8 +152,11 @@ def _read_card(found: Inspection, card: Path | None) -> None:
     found.card_at = str(at)
     try:
         found.card = TeacherCard.read(at)
+        found.wanted = found.card.architecture
     except FramiError as error:
         found.card, found.card_problem = None, " ".join(filter(None, (error.problem, error.hint)))
+        with contextlib.suppress(OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+            found.wanted = str(tomllib.loads(at.read_text(encoding="utf-8")).get("architecture", ""))
 
 
 def _vendors_network(found: Inspection, content: object, arch: str | None, trust: bool) -> nn.Module | None:
@@ -164,7 +170,7 @@ def _vendors_network(found: Inspection, content: object, arch: str | None, trust
     found.kind = "state_dict" if list(candidates) == [""] else "dictionary with a state_dict"
     found.weights = [describe(place, weights) for place, weights in candidates.items()]
     found.matches = recognise(candidates)
-    wanted = arch or (found.card.architecture if found.card else "") or (
+    wanted = arch or (found.wanted if found.wanted != FILL_IN else "") or (
         found.matches[0].architecture if len({match.architecture for match in found.matches}) == 1 else "")
     if not wanted:
         found.not_built = ("no registered network has its keys and shapes: name what builds the network, "
@@ -202,7 +208,9 @@ def _build(found: Inspection, wanted: str) -> tuple[nn.Module, str]:
 def _check(found: Inspection, card: Path | None, arch: str | None, trust: bool) -> None:
     """Open it as distill does, and compare the card's front-end with the BatchNorm statistics."""
     try:
-        opened = open_teacher(found.path, card=card, arch=arch or found.architecture or None, trust=trust)
+        if found.card_at != "inside":  # where the card names code, it has run already
+            arch = arch or found.architecture or None
+        opened = open_teacher(found.path, card=card, arch=arch, trust=trust)
         found.check = check_card(opened.teacher)
     except FramiError as error:
         found.card_problem = " ".join(filter(None, (error.problem, error.hint)))

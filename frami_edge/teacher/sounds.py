@@ -15,7 +15,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 SEED = 2303
 GAINS = (0.5, 0.1, 0.02, 0.004)  # of the loudest sample: -6, -20, -34 and -48 dB
-LENGTHS = (1.0, 0.6, 0.3)  # of a clip, where the preparation pads
+LENGTHS = (1.0, 0.6, 0.3)  # of a clip, where the preparation pads; elsewhere all are whole clips
+BACKGROUND = (-5.0, -1.3)  # powers of ten: the noise behind a sound, as a part of its level
 FORMANTS = ((730, 1090, 2440), (270, 2290, 3010), (300, 870, 2240))  # Hz, of a, i, u (Peterson and Barney 1952)
 
 
@@ -29,12 +30,12 @@ def sounds(card: TeacherCard, seconds: float | None = None) -> Array:
     samples, rate = round(table["seconds"] * card.clip.sample_rate), card.clip.sample_rate
     random = np.random.default_rng(SEED)
     clips = []
-    for length in (LENGTHS if table["preparation"] != "crop" else LENGTHS[:1]):
+    for length in (LENGTHS if table["preparation"] != "crop" else [1.0] * len(LENGTHS)):
         for make in MAKERS:
             wave = make(max(1, round(length * samples)), rate, random)
             for gain in GAINS:
                 quiet = gain * wave / max(float(np.abs(wave).max()), 1e-9)
-                background = 10 ** random.uniform(-5, -2.5) * gain * random.standard_normal(len(wave))
+                background = 10 ** random.uniform(*BACKGROUND) * gain * random.standard_normal(len(wave))
                 clips.append(prepare((quiet + background).astype(np.float32), table)[:samples])
     return np.stack(clips)
 
