@@ -16,6 +16,7 @@ from frami_edge.tables import PositiveInt, Table, explain, to_toml
 __all__ = ["CARD_NAME", "Clip", "MelSpec", "Normalisation", "TeacherCard"]
 
 CARD_NAME = "teacher.toml"
+FILL_IN = "FILL IN"  # what `frami-edge inspect` writes where it does not know
 
 
 class Clip(Table):
@@ -69,6 +70,11 @@ class TeacherCard(Table):
     @classmethod
     def parse(cls, table: dict[str, Any], where: str) -> "TeacherCard":
         """Check a parsed card. ``where`` is the file named in errors."""
+        if missing := unfilled(table):
+            raise FramiError(f"{where} is not complete: {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} "
+                             f"still to be filled in.",
+                             f"Replace each \"{FILL_IN}\"; the comment beside it says what is meant, and the vendor's "
+                             "training code has the values.")
         try:
             return cls.model_validate(table)
         except ValidationError as error:
@@ -89,3 +95,15 @@ class TeacherCard(Table):
     def to_toml(self) -> str:
         """The card as TOML; :meth:`read` gives the same card again."""
         return to_toml(self.model_dump(mode="json"))
+
+
+def unfilled(table: dict[str, Any], prefix: str = "") -> list[str]:
+    """The keys of a parsed card that still say FILL IN, such as ``clip.sample_rate``."""
+    found = []
+    for key, value in table.items():
+        if isinstance(value, dict):
+            found += unfilled(value, f"{prefix}{key}.")
+        elif any(isinstance(each, str) and each.strip().upper() == FILL_IN
+                 for each in (value if isinstance(value, list) else [value])):
+            found.append(prefix + key)
+    return found

@@ -66,6 +66,8 @@ def register(app: typer.Typer) -> None:
             show_default=False)] = None,
         without_bn: Annotated[bool, typer.Option(
             "--without-bn", help="Go on with a teacher that has no BatchNorm.")] = False,
+        believe_card: Annotated[bool, typer.Option(
+            "--believe-card", help="Go on where what BatchNorm remembers contradicts the card's front-end.")] = False,
         device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
         precision: Annotated[str, typer.Option(help="auto, float32 or bf16.")] = "auto",
         devices: Annotated[int, typer.Option(min=1, help="Processes, each on its own accelerator or share of the "
@@ -84,6 +86,8 @@ def register(app: typer.Typer) -> None:
         opened = open_teacher(teacher, card=card, arch=arch, trust=trust, frames_at=frames_at,
                               features_at=features_at)
         overrides = [*switches, *(set_ or []), *_without_bn(opened, without_bn)]
+        if not resume:  # it was checked when the run was started
+            _check_card(opened, believe_card)
         run_distill(opened, teacher, student, out, recipe=recipe, overrides=overrides, seed=seed, resume=resume,
                     force=force, device=device, precision=precision, strategy=strategy)
         if without_bn and processes.rank_here() == 0:
@@ -170,6 +174,16 @@ def _identity(opened: "OpenedTeacher", teacher_path: Path, student: str, seed: i
     if opened.card.features_at:
         identity["features_at"] = opened.card.features_at
     return identity
+
+
+def _check_card(opened: "OpenedTeacher", believe: bool) -> None:
+    """Warn of a card that contradicts the teacher's BatchNorm statistics; refuse one that is surely wrong."""
+    from frami_edge.teacher.dialects import check_card, require_plausible
+
+    warning = (check_card if believe else require_plausible)(opened.teacher).warning
+    if warning:
+        console.err.print(f"warning: {warning} 'frami-edge inspect' says more.", highlight=False, markup=False,
+                          soft_wrap=True)
 
 
 def _without_bn(opened: "OpenedTeacher", without_bn: bool) -> list[str]:

@@ -13,7 +13,7 @@ from frami_edge.cli import console
 from frami_edge.errors import FramiError
 
 # in the order of use; each module has register(app) and imports what is heavy inside its command
-COMMANDS = ("distill", "export", "bench", "compare", "eval", "predict", "listen", "train", "reproduce",
+COMMANDS = ("inspect", "distill", "export", "bench", "compare", "eval", "predict", "listen", "train", "reproduce",
             "recipes", "networks", "demo")
 INTERRUPTED = 130  # 128 + SIGINT, as shells say it
 

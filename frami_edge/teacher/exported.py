@@ -2,7 +2,8 @@
 
 That function is not safe on a file from elsewhere. As of PyTorch 2.13 it unpickles sample inputs, weights and constants
 with ``weights_only=False`` where the file asks for it, evaluates symbolic sizes and guards as Python, and loads the
-shared libraries of AOTInductor. The graph itself is JSON and weights are plain bytes: these are read here, nothing else.
+shared libraries of AOTInductor. The graph itself is JSON and weights are plain bytes: these are read here, and nothing
+else.
 """
 
 import io

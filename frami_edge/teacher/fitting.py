@@ -62,6 +62,12 @@ def match(weights: Weights, expected: Weights, ignored: Set[str] = frozenset()) 
     return None
 
 
+def same_keys(weights: Weights, expected: Weights) -> bool:
+    """Whether the names are those of ``expected``, whatever the shapes."""
+    counters = {key for key in expected if key.endswith(COUNTER)}
+    return any(renamed.keys() | counters == expected.keys() for renamed in _spellings(weights))
+
+
 def difference(weights: Weights, expected: Weights) -> str:
     """What keeps ``weights`` from fitting: keys that are missing, unexpected, or of another shape."""
     missing = [key for key in expected if key not in weights and not key.endswith(COUNTER)]

@@ -53,8 +53,8 @@ def open_teacher(path: Path, *, card: Path | None = None, arch: str | None = Non
     if isinstance(content, nn.Module) and arch is None:  # a program, or read with --trust alone
         refuse_non_finite(content.state_dict(), path)
         if isinstance(content, Program) and read.layout == "waveform":
-            raise FramiError(f"{path} is a torch.export program that takes waveforms: its front-end cannot be taken out.",
-                             "Ask for the program of the network behind it, or for a state_dict and its code.")
+            raise FramiError(f"{path} is a torch.export program that takes waveforms: its front-end cannot be taken "
+                             "out.", "Ask for the program of the network behind it, or for a state_dict and its code.")
         whole, read = behind_front_end(content.float(), read, features_at)
         return OpenedTeacher(Teacher(whole, read, frames_at), read, sha256(path),
                              "torch.export program" if isinstance(content, Program)

@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,9 +12,11 @@ from frami_edge.errors import FramiError
 from frami_edge.networks.base import Hidden
 from frami_edge.probing import clip_output, find_taps, hidden_states, probe, works_channels_last
 from frami_edge.teacher import declared
+from frami_edge.teacher.inputs import arrange
 from frami_edge.teacher.program import ANY_LENGTH, Program
 
 BatchNorm = nn.modules.batchnorm._BatchNorm  # of any number of axes
+OutputKind = Literal["logits", "log_softmax", "softmax"]
 SMALLEST_PROBABILITY = 1e-20
 MOST_FRAMES = 2**17  # of a clip: more than 20 minutes at 100 frames a second
 
@@ -95,12 +97,7 @@ class Teacher(nn.Module):
             if self.recurrent and log_mel.is_cuda and log_mel.requires_grad and torch.is_grad_enabled():
                 # cuDNN has no backward for recurrent layers in eval mode
                 settings.enter_context(torch.backends.cudnn.flags(enabled=False))
-            return self.net(self._arrange(log_mel))
-
-    def _arrange(self, log_mel: Tensor) -> Tensor:
-        if self.card.layout == "B1FT":
-            return log_mel.unsqueeze(1)
-        return log_mel.transpose(1, 2) if self.card.layout == "BTF" else log_mel
+            return self.net(arrange(log_mel, self.card.layout))
 
     def _to_length(self, log_mel: Tensor) -> Tensor:
         given, fixed = log_mel.shape[-1], self.taps.fixed_frames
@@ -112,11 +109,18 @@ class Teacher(nn.Module):
         """A card that names the wrong kind would distil log-probabilities of probabilities."""
         batch = probe(2, self.card.frontend.rows, self.card.frames)
         values = clip_output(self._call(batch), 2, self.card.classes).float()
-        kinds = {"softmax": values, "log_softmax": values.exp()}
-        found = next((kind for kind, rows in kinds.items()
-                      if bool((rows >= 0).all()) and torch.allclose(rows.sum(1), torch.ones(2), atol=1e-3)), "logits")
+        found = output_kind(values)
         declared = self.card.output
         if found != declared and not (found == "log_softmax" and declared == "logits"):  # those are logits too
             raise FramiError(f"The card says output = \"{declared}\", and the network gives {found}: a row of its "
                              f"output sums to {float(values.sum(1)[0]):.3g}.",
                              f"Write output = \"{found}\" in the card.")
+
+
+def output_kind(values: Tensor) -> OutputKind:
+    """What rows (batch, classes) are: softmax (they sum to one), log_softmax or logits."""
+    kinds: tuple[tuple[OutputKind, Tensor], ...] = (("softmax", values), ("log_softmax", values.exp()))
+    for kind, rows in kinds:
+        if bool((rows >= 0).all()) and torch.allclose(rows.sum(1), torch.ones(len(rows)), atol=1e-3):
+            return kind
+    return "logits"

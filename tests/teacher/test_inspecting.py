@@ -1,0 +1,190 @@
+"""What is told about a teacher's file without its card, and about cards that cannot be right."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from frami_edge import networks
+from frami_edge.card import Clip, MelSpec, Normalisation, TeacherCard
+from frami_edge.errors import FramiError
+from frami_edge.frontend import MelFrontend
+from frami_edge.teacher.dialects import check_card, require_plausible
+from frami_edge.teacher.drafting import draft
+from frami_edge.teacher.inspecting import inspect, look_at
+from frami_edge.teacher.taps import Teacher
+
+CLIP = Clip(sample_rate=8000, preparation="crop")
+SPEC = MelSpec(n_fft=256, win_length=200, hop_length=80, f_max=4000.0)
+
+
+def card(**dialect: Any) -> TeacherCard:
+    return TeacherCard(labels=("a", "b", "c"), time_dependent=True, clip=CLIP, frontend=SPEC.model_copy(update=dialect))
+
+
+def training_sounds() -> Tensor:
+    """Clips of 1 s, made in another way than those of the check: gliding tones in noise, both of random level."""
+    random, time = torch.Generator().manual_seed(5), torch.arange(8000) / 8000
+
+    def draw(low: float, high: float) -> Tensor:
+        return low + (high - low) * torch.rand(48, 1, generator=random)
+
+    phase = 2 * math.pi * (draw(100, 800) * time + draw(-200, 600) * time**2)
+    envelope = torch.sin(math.pi * draw(1, 4) * time + draw(0, 3)).clamp_min(0) ** 2
+    tones = sum(torch.sin(harmonic * phase) / harmonic for harmonic in (1, 2, 3, 4))
+    noise = torch.randn(48, 8000, generator=random)
+    noise = noise + 2 * noise.roll(1, 1) + noise.roll(2, 1)  # less at high frequencies
+    return 10 ** draw(-1.5, -0.3) * envelope * tones / 2 + 10 ** draw(-3.5, -2) * noise
+
+
+def taught(true: TeacherCard) -> nn.Module:
+    """A network whose BatchNorms remember ``training_sounds`` through the front-end of ``true``."""
+    torch.manual_seed(0)
+    network = networks.build("dscnn_s", 3)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = None  # the plain average
+    with torch.no_grad():
+        network.train()(MelFrontend.from_card(true)(training_sounds()))
+    return network.eval()
+
+
+LN, DB = card(), card(log="db", log_offset=1e-10)
+LOG10 = card(log="log10", log_offset=1e-10)
+GLOBAL = card(normalisation=Normalisation(kind="global", mean=-5.0, std=3.5))
+
+
+@pytest.mark.parametrize("true", [LN, DB, LOG10, GLOBAL], ids=["ln", "db", "log10", "global"])
+def test_right_cards_are_not_doubted(true: TeacherCard) -> None:
+    found = check_card(Teacher(taught(true), true))
+    assert found.fit is not None and found.fit.gap < 0.2 and not found.warning
+    assert len(found.fit.layers) == 3 and all(0.8 < layer.variance_ratio < 1.25 for layer in found.fit.layers)
+
+
+@pytest.mark.parametrize("true,said,named", [
+    (DB, LN, 'log = "db"'), (LN, DB, 'log = "ln"'), (GLOBAL, LN, "normalisation to mean 0 and deviation 1"),
+    (LN, GLOBAL, "without the normalisation"),
+], ids=["db as ln", "ln as db", "normalisation left out", "normalisation invented"])
+def test_wrong_cards_are_named(true: TeacherCard, said: TeacherCard, named: str) -> None:
+    found = check_card(Teacher(taught(true), said))
+    assert any(named in each.words for each in found.better) and named in found.warning
+
+
+def test_a_card_that_is_surely_wrong_is_refused() -> None:
+    with pytest.raises(FramiError, match="The card is wrong") as raised:
+        require_plausible(Teacher(taught(LN), DB))
+    assert "--believe-card" in raised.value.hint
+
+
+def test_a_teacher_that_answers_the_same_to_everything_is_refused() -> None:
+    network = taught(LN)
+    nn.init.zeros_(network.classifier.weight)  # type: ignore[union-attr, arg-type]
+    with pytest.raises(FramiError, match="the same output for 9 different sounds"):
+        check_card(Teacher(network, LN))
+
+
+def test_a_state_dict_is_recognised_whatever_wraps_it(tmp_path: Path) -> None:
+    weights = networks.build("wrn16", 5, 64).state_dict()
+    wrapped = {f"module.{key}": value.half() if value.is_floating_point() else value for key, value in weights.items()}
+    torch.save({"epoch": 80, "model": wrapped, "optimizer": {"lr": 0.1}}, tmp_path / "epoch-80.pth.tar")
+    found = inspect(tmp_path / "epoch-80.pth.tar")
+    (seen,), (match,) = found.weights, found.matches
+    assert (seen.place, seen.tensors, seen.dtype, seen.classes) == ("model", len(weights), "float16", 5)
+    assert (match.architecture, match.classes, match.n_mels) == ("wrn16", 5, (64,))
+    assert seen.parameters == found.network.parameters == networks.parameters(networks.build("wrn16", 5, 64))
+    assert found.network.macs == networks.macs(networks.build("wrn16", 5, 64), 64)
+    assert (found.network.pooling, found.network.frames_at, found.network.classes) == ("mean", "stages.3", 5)
+
+
+def test_weights_of_nobody_we_know(tmp_path: Path) -> None:
+    torch.save(nn.Sequential(nn.Conv1d(40, 8, 3), nn.Linear(8, 7)).state_dict(), tmp_path / "teacher.pt")
+    found = inspect(tmp_path / "teacher.pt")
+    assert found.matches == [] and found.network is None and "--arch model.py:build" in found.not_built
+    assert 'architecture = "FILL IN"' in draft(found) and "the 7 names" in draft(found)
+
+
+class Vendor(nn.Module):
+    """Takes (batch, time, bands); forgets that a batch may be one clip."""
+
+    def __init__(self, squeeze: bool = False, flat: bool = False, kind: str = "logits") -> None:
+        super().__init__()
+        self.conv, self.bn = nn.Conv1d(64, 8, 5), nn.BatchNorm1d(8)
+        self.out = nn.Linear(8 * 94 if flat else 8, 4)
+        self.squeeze, self.flat, self.kind = squeeze, flat, kind
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.relu(self.bn(self.conv(x.transpose(1, 2))))
+        y = self.out(h.flatten(1) if self.flat else h.mean(2))
+        y = {"logits": y, "softmax": y.softmax(1), "log_softmax": y.log_softmax(1)}[self.kind]
+        return y.squeeze() if self.squeeze else y
+
+
+def test_layout_bands_and_lengths_are_found() -> None:
+    found = look_at(Vendor().eval())
+    assert [(layout.name, layout.n_mels) for layout in found.layouts] == [("BTF", (64,))]
+    assert found.lengths == (5, False) and found.quirks == [] and found.layers == 3
+    assert found.batch_norms == [("bn", 8, 0)]
+
+
+def test_one_length_alone_is_found() -> None:
+    found = look_at(Vendor(flat=True).eval())
+    assert found.lengths == (98, True) and found.pooling == "flatten"
+
+
+@pytest.mark.parametrize("kind", ["logits", "softmax", "log_softmax"])
+def test_the_kind_of_output_is_found(kind: str) -> None:
+    assert look_at(Vendor(kind=kind).eval()).output == kind
+
+
+def test_a_squeeze_without_an_axis_is_told() -> None:
+    (quirk,) = look_at(Vendor(squeeze=True).eval()).quirks
+    assert "loses its batch axis (output (4,))" in quirk
+
+
+def test_dead_channels_are_counted() -> None:
+    network = Vendor().eval()
+    network.bn.running_var[:3] = 1e-12
+    network.bn.weight.data[2:5] = 0
+    assert look_at(network).batch_norms == [("bn", 8, 5)]
+
+
+def test_a_network_of_waveforms_is_told() -> None:
+    class Wave(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            assert x.shape[-1] > 4000
+            return x.reshape(len(x), 4, -1).mean(2)
+
+    found = look_at(Wave().eval())
+    assert [layout.name for layout in found.layouts] == ["waveform"] and "takes waveforms" in found.problem
+
+
+def test_a_draft_is_refused_until_it_is_complete(tmp_path: Path) -> None:
+    torch.save(taught(LN).state_dict(), tmp_path / "teacher.pt")
+    text = draft(inspect(tmp_path / "teacher.pt"))
+    (tmp_path / "teacher.toml").write_text(text)
+    with pytest.raises(FramiError, match=r"not complete: labels, time_dependent, clip.sample_rate, .* filled in") as e:
+        TeacherCard.read(tmp_path / "teacher.toml")
+    assert "layout" not in e.value.problem
+    lines = complete(text, LN).splitlines()
+    assert all("#" in line for line in lines if "=" in line and not line.startswith(("format", "mean", "std")))
+    (tmp_path / "teacher.toml").write_text("\n".join(lines))
+    found = inspect(tmp_path / "teacher.pt")
+    assert found.card == LN.model_copy(update={"architecture": "dscnn_s"}) and not found.card_is_wrong
+    assert found.check is not None and found.check.fit is not None and found.check.fit.gap < 0.2
+
+
+def complete(text: str, values: TeacherCard) -> str:
+    """``text`` with what ``values`` says wherever it says FILL IN."""
+    import json
+
+    table = values.model_dump(mode="json")
+    known = table | table["clip"] | table["frontend"] | table["frontend"]["normalisation"]
+    known["kind"] = table["frontend"]["normalisation"]["kind"]
+    filled = []
+    for line in text.splitlines():
+        key = line.partition(" =")[0]
+        filled.append(line.replace('"FILL IN"', json.dumps(known[key])) if f'{key} = "FILL IN"' in line else line)
+    return "\n".join(filled)
