@@ -49,7 +49,8 @@ def open_teacher(path: Path, *, card: Path | None = None, arch: str | None = Non
                              f"frami-edge checkpoint, {restored.network.name}")
     read = TeacherCard.read(card or find_card(path))
     if isinstance(content, nn.Module) and arch is None:  # a program, or read with --trust alone
-        refuse_non_finite(content.state_dict(), path)
+        # constants of a program may well be infinite: masks are
+        refuse_non_finite(content.weights if isinstance(content, Program) else content.state_dict(), path)
         return OpenedTeacher(Teacher(content.float(), read, frames_at), read, sha256(path),
                              "torch.export program" if isinstance(content, Program)
                              else f"whole {type(content).__name__}")
