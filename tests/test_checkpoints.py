@@ -68,3 +68,13 @@ def test_truncation_is_told(tmp_path: Path, size: int) -> None:
 def test_missing_file() -> None:
     with pytest.raises(FramiError, match="no file"):
         checkpoints.load(Path("nowhere.pt"))
+
+
+def test_an_impossible_number_is_told_before_memory_is_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "a.pt"
+    checkpoints.save(path, networks.build("dscnn_s", 3), CARD, {})
+    content = torch.load(path, weights_only=True)
+    for changed in ({"classes": 10**13}, {"n_mels": 0}):
+        with pytest.raises(FramiError, match="damaged frami-edge checkpoint") as raised:
+            checkpoints.restore(content | changed, path)
+        assert "allocate" not in raised.value.problem

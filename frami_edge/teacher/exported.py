@@ -198,13 +198,16 @@ def _tensors(archive: _Archive, folder: str, table: str) -> dict[str, Tensor]:
     if old in archive:
         return _pickled(archive.read(old))
     found: dict[str, Tensor] = {}
+    contents: dict[str, bytearray] = {}  # each once, however many tensors lie in it
     for name, described in json.loads(archive.read(folder + table))["config"].items():
-        content = archive.read(folder + described["path_name"])
-        found[name] = _tensor(described, content)
+        file = described["path_name"]
+        if file not in contents:
+            contents[file] = bytearray(archive.read(folder + file))
+        found[name] = _tensor(described, contents[file])
     return found
 
 
-def _tensor(described: dict[str, Any], content: bytes) -> Tensor:
+def _tensor(described: dict[str, Any], content: bytearray) -> Tensor:
     if described.get("use_pickle"):
         tensor = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         assert isinstance(tensor, Tensor)
@@ -214,10 +217,7 @@ def _tensor(described: dict[str, Any], content: bytes) -> Tensor:
     sizes, strides = ([size["as_int"] for size in meta[key]] for key in ("sizes", "strides"))
     if not prod(sizes):
         return torch.zeros(sizes, dtype=dtype)
-    if prod(sizes) * dtype.itemsize > len(content):
-        raise ValueError(f"a tensor of {sizes} is declared in {len(content)} bytes")
-    flat = torch.frombuffer(bytearray(content), dtype=dtype)
-    return flat.as_strided(sizes, strides, meta["storage_offset"]["as_int"]).contiguous()
+    return torch.frombuffer(content, dtype=dtype).as_strided(sizes, strides, meta["storage_offset"]["as_int"])
 
 
 def _pickled(content: bytes) -> dict[str, Tensor]:

@@ -51,7 +51,8 @@ def open_teacher(path: Path, *, card: Path | None = None, arch: str | None = Non
                              f"frami-edge checkpoint, {restored.network.name}")
     read = TeacherCard.read(card or find_card(path))
     if isinstance(content, nn.Module) and arch is None:  # a program, or read with --trust alone
-        refuse_non_finite(content.state_dict(), path)
+        # constants of a program may well be infinite: masks are
+        refuse_non_finite(content.weights if isinstance(content, Program) else content.state_dict(), path)
         if isinstance(content, Program) and read.layout == "waveform":
             raise FramiError(f"{path} is a torch.export program that takes waveforms: its front-end cannot be taken "
                              "out.", "Ask for the program of the network behind it, or for a state_dict and its code.")

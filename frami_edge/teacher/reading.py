@@ -43,10 +43,11 @@ def read_content(path: Path, trust: bool) -> Any:
     """
     kind = _kind(path)
     if kind is Kind.EXPORTED:
-        return _read(read_program, path)
-    if kind is Kind.SCRIPT:
-        return _read(read_weights, path)
-    content = _read_pickled(path, trust)
+        content = _read(read_program, path)
+    elif kind is Kind.SCRIPT:
+        content = _read(read_weights, path)
+    else:
+        content = _read_pickled(path, trust)
     refuse_inflated(bytes_of(_tensors(content)), path.stat().st_size, path)
     return content
 

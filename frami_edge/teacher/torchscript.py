@@ -24,7 +24,7 @@ STORAGES = {"FloatStorage": torch.float32, "HalfStorage": torch.float16, "BFloat
             "ShortStorage": torch.int16, "CharStorage": torch.int8, "ByteStorage": torch.uint8,
             "BoolStorage": torch.bool}
 SCRIPT_CLASSES = "__torch__."  # the package of every class of a TorchScript program
-TRACED_MODULES = 10_000  # more of them, or deeper than Python goes, is no network
+MOST_MODULES = 10_000
 
 
 class ScriptWeights(dict[str, Tensor]):
@@ -50,8 +50,7 @@ def read_weights(path: Path) -> ScriptWeights:
         except _UnknownError as error:
             raise FramiError(f"{path} is a TorchScript program that needs {error}.",
                              "Ask for the state_dict: torch.save(model.state_dict(), 'teacher.pt')") from error
-    found = ScriptWeights()
-    _collect(root, "", found, [])
+    found = _collect(root)
     if not found:
         raise FramiError(f"{path} is a TorchScript program without weights of its own: torch.jit.freeze has put them "
                          "into its code and folded the BatchNorms away.",
@@ -105,20 +104,24 @@ def _rebuild(storage: tuple[bytearray, torch.dtype], offset: int, sizes: tuple[i
     content, dtype = storage
     if not prod(sizes):
         return torch.zeros(sizes, dtype=dtype)
-    if prod(sizes) * dtype.itemsize > len(content):
-        raise ValueError(f"a tensor of {sizes} is declared in {len(content)} bytes")
-    return torch.frombuffer(content, dtype=dtype).as_strided(sizes, strides, offset).clone()
+    return torch.frombuffer(content, dtype=dtype).as_strided(sizes, strides, offset)
 
 
 def _first(value: Any, *_rest: Any) -> Any:
     return value
 
 
-def _collect(module: _Object, prefix: str, found: ScriptWeights, above: list[_Object]) -> None:
-    if module in above or len(found) > TRACED_MODULES:
-        raise ValueError("its modules contain themselves")
-    for name, value in vars(module).items():
-        if isinstance(value, Tensor):
-            found[f"{prefix}{name}"] = value
-        elif isinstance(value, _Object):
-            _collect(value, f"{prefix}{name}.", found, [*above, module])
+def _collect(root: _Object) -> ScriptWeights:
+    """The tensors among the attributes of a module and of those within it, under their paths."""
+    found = ScriptWeights()
+    waiting = [("", root)]
+    for _ in range(MOST_MODULES):
+        if not waiting:
+            return found
+        prefix, module = waiting.pop()
+        for name, value in vars(module).items():
+            if isinstance(value, Tensor):
+                found[f"{prefix}{name}"] = value
+            elif isinstance(value, _Object):
+                waiting.append((f"{prefix}{name}.", value))
+    raise ValueError(f"more than {MOST_MODULES} modules, or modules that contain themselves")

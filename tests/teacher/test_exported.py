@@ -215,6 +215,29 @@ def test_programs_that_are_not_one_known_network(tmp_path: Path) -> None:
         read_content(path, trust=False)
 
 
+def test_many_tensors_in_the_bytes_of_one(tmp_path: Path) -> None:
+    """Widened and copied, they would fill the memory."""
+    path = exported(tmp_path)
+
+    def change(name: str, content: bytes) -> bytes:
+        if not name.endswith("weights_config.json"):
+            return content
+        parsed = json.loads(content)
+        parsed["config"]["conv.weight"]["tensor_meta"] |= {
+            "sizes": [{"as_int": 2**20}, {"as_int": 2**10}], "strides": [{"as_int": 0}, {"as_int": 0}]}
+        return json.dumps(parsed).encode()
+
+    with pytest.raises(FramiError, match="says that it holds 4295 MB"):
+        read_content(edited(path, change), trust=False)
+
+
+def test_a_mask_of_minus_infinity_is_no_damage(tmp_path: Path) -> None:
+    mask = torch.tensor([0.0, 0.0, -math.inf])
+    net = Small(lambda self, x: torch.softmax(x.mean((2, 3))[:, :3] + mask, 1) @ self.fc.weight[:, :3].t())
+    x = torch.randn(3, 8, 21)
+    torch.testing.assert_close(open_teacher(exported(tmp_path, net)).teacher(x), net(x.unsqueeze(1)))
+
+
 def test_its_weights_go_into_a_network_that_the_user_names(tmp_path: Path) -> None:
     net = Small()
     weights = find_state_dicts(read_content(exported(tmp_path, net), trust=False))[""]

@@ -111,3 +111,40 @@ def test_state_dicts_are_found_in_checkpoints(weights: dict) -> None:
     assert find_state_dicts(content).keys() == {"model", "ema.shadow"}
     assert find_state_dicts(nn.Linear(2, 3))[""].keys() == {"weight", "bias"}
     assert find_state_dicts({"epoch": 3}) == {} == find_state_dicts([weights])
+
+
+def test_archives_that_unpack_to_far_more_than_they_are(tmp_path: Path, weights: dict) -> None:
+    whole, path = tmp_path / "whole.pt", tmp_path / "teacher.pt"
+    torch.save(weights, whole)
+    with zipfile.ZipFile(whole) as old, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            new.writestr(name, bytes(2**25) if name.endswith("data/0") else old.read(name))
+    with pytest.raises(FramiError, match="says that it holds 34 MB, and has 0.03 MB"):
+        read_content(path, trust=True)
+    with zipfile.ZipFile(whole) as old, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name))
+    assert torch.equal(read_content(path, trust=False)["weight"], weights["weight"])  # zipped again, and whole
+
+
+def test_tensors_of_more_elements_than_the_file_has_bytes(tmp_path: Path, weights: dict) -> None:
+    path = tmp_path / "teacher.pt"
+    torch.save({"model": weights | {"weight": torch.zeros(1).expand(2**20, 2**10)}}, path)
+    with pytest.raises(FramiError, match="says that it holds 4295 MB"):
+        read_content(path, trust=False)
+
+
+def test_a_length_in_a_pickle_is_not_allocated_before_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "teacher.pt"
+    path.write_bytes(b"\x80\x02X\xff\xff\xff\xffweights.")  # a string of 4 GB
+    with pytest.raises(FramiError, match="damaged or truncated") as raised:
+        read_content(path, trust=False)
+    assert not isinstance(raised.value.__cause__, MemoryError)
+
+
+def test_dictionaries_that_hold_themselves_and_each_other(weights: dict) -> None:
+    content: dict = {"model": weights}
+    content["self"] = content
+    for _ in range(60):  # 2 to the 60 ways to the weights
+        content = {"a": content, "b": content}
+    assert list(find_state_dicts(content).values()) == [weights]

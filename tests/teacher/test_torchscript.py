@@ -66,9 +66,13 @@ def test_only_tensors_are_built(tmp_path: Path) -> None:
     torch.jit.save(torch.jit.script(nn.Linear(2, 2)), whole)
     pickle.dump(Call(tmp_path / "ran"), buffer, 2)
     huge_memo = b"\x80\x02}r\xff\xff\xff\x7f."  # pickle's own reader allocates 16 GB for this
+    # 100 modules, each twice in the next: 2 to the 100 ways to the innermost
+    shared = b"\x80\x02c__torch__\nNet\n)\x81" + b"".join(
+        b"q%cc__torch__\nNet\n)\x81}(X\x01\0\0\0ah%cX\x01\0\0\0bh%cub" % (index, index, index)
+        for index in range(100)) + b"."
     own_state = b"\x80\x02c__torch__\nNet\n)\x81X\x01\x00\x00\x00ab."  # the argument of a __setstate__
     for content, message in ((buffer.getvalue(), "needs posix.mkdir"), (huge_memo, "damaged"),
-                             (own_state, "__setstate__ of their own")):
+                             (shared, "more than 10000 modules"), (own_state, "__setstate__ of their own")):
         with zipfile.ZipFile(whole) as old, zipfile.ZipFile(path, "w") as new:
             for name in old.namelist():
                 new.writestr(name, content if name.endswith("/data.pkl") else old.read(name))
