@@ -60,7 +60,7 @@ GLOBAL = card(normalisation=Normalisation(kind="global", mean=-5.0, std=3.5))
 @pytest.mark.parametrize("true", [LN, DB, LOG10, GLOBAL], ids=["ln", "db", "log10", "global"])
 def test_right_cards_are_not_doubted(true: TeacherCard) -> None:
     found = check_card(Teacher(taught(true), true))
-    assert found.fit is not None and found.fit.gap < 0.2 and not found.warning
+    assert found.fit is not None and found.fit.gap < 0.25 and not found.warning
     assert len(found.fit.layers) == 3 and all(0.8 < layer.variance_ratio < 1.25 for layer in found.fit.layers)
 
 
@@ -173,7 +173,7 @@ def test_a_draft_is_refused_until_it_is_complete(tmp_path: Path) -> None:
     (tmp_path / "teacher.toml").write_text("\n".join(lines))
     found = inspect(tmp_path / "teacher.pt")
     assert found.card == LN.model_copy(update={"architecture": "dscnn_s"}) and not found.card_is_wrong
-    assert found.check is not None and found.check.fit is not None and found.check.fit.gap < 0.2
+    assert found.check is not None and found.check.fit is not None and found.check.fit.gap < 0.25
 
 
 def complete(text: str, values: TeacherCard) -> str:
