@@ -3,7 +3,7 @@
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from frami_edge.tables import Float, PositiveInt, Table
 
@@ -16,6 +16,14 @@ Positives = Annotated[tuple[Positive, ...], Field(strict=False)]
 # the windows' mean value: what a sine of amplitude 1 in the middle of a bin is multiplied by, over half its length
 WINDOW_MEANS = {"hann": 0.5, "hamming": 0.54, "povey": 0.5317, "blackman": 0.42}
 GIVEN = ("none", "global", "per-band")  # normalisations that do not ask the clip
+
+
+def _reference(value: Any) -> Any:
+    """What 0 dB is, with one message for everything that it cannot be."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if value != "max" and not (number and SMALLEST <= value < math.inf):
+        raise ValueError('give a positive number, or "max"')
+    return float(value) if number else value
 
 
 class Normalisation(Table):
@@ -71,7 +79,7 @@ class MelSpec(Table):
     log_gain: Annotated[float, Field(strict=False, ge=1e-12, le=1e12)] = 1.0
     log_offset: Positive = 1e-6
     log_offset_by: Literal["adding", "clamping"] = "adding"
-    db_reference: Positive | Literal["max"] = 1.0
+    db_reference: Annotated[float | Literal["max"], BeforeValidator(_reference)] = 1.0
     top_db: Annotated[float, Field(strict=False, ge=0, allow_inf_nan=False)] = 0.0  # 0 keeps all
     n_mfcc: Annotated[int, Field(ge=0)] = 0  # coefficients kept, where kind is "mfcc"
     frames: Annotated[int, Field(ge=0)] = 0  # frames kept of each clip; 0 keeps all

@@ -149,6 +149,16 @@ def test_kaldi_at_every_rate_with_every_window(rate: int, window: str) -> None:
         assert ours.shape == theirs.shape and (ours - theirs).abs().max() < 1e-3
 
 
+@pytest.mark.parametrize("level", [0.0, 1e-4, 1e-3])
+def test_an_offset_leaves_no_trace_where_frames_lose_their_mean(level: float) -> None:
+    from torchaudio.compliance.kaldi import fbank
+
+    wave = 0.5 + 10 * level * noise(16000)[None]
+    theirs = fbank(32768 * wave.double(), num_mel_bins=80, dither=0.0).T
+    ours = MelFrontend(CARDS["kaldi"].changed(normalisation={}), 16000)(wave)[0]
+    assert (ours - theirs).abs().max() < 1e-3
+
+
 @pytest.mark.parametrize("rate", RATES)
 @pytest.mark.parametrize("power,log,offset_by", [(2.0, "db", "clamping"), (1.0, "db-amplitude", "clamping"),
                                                  (2.0, "ln", "adding"), (1.0, "log2", "adding")])
@@ -236,6 +246,7 @@ def test_no_sound_is_above_the_ceiling(name: str) -> None:
     ({"preemphasis_of": "frame"}, "preemphasis = 0.97"),
     ({"mel_scale": "kaldi", "mel_norm": "slaney"}, "leave it out"),
     ({"log_offset": 0.0}, "log_offset"),
+    ({"log": "db", "db_reference": "peak"}, 'give a positive number, or "max"'),
     ({"normalisation": {"kind": "per-band"}}, "a number for each band"),
     ({"normalisation": {"kind": "per-band", "band_mean": [0.0], "band_std": [1.0]}}, "there are 40 bands"),
     ({"normalisation": {"band_mean": [0.0]}}, 'belong to kind = "per-band"'),
