@@ -99,7 +99,7 @@ def _lines(found: "Inspection") -> list[str]:
         lines.append(f"  state_dict      {place}{each.tensors} tensors, {_count(each.parameters)} parameters, "
                      f"{each.dtype}{guess}")
     for match in found.matches:
-        bands = f"{match.n_mels[0]} Mel bands" if len(match.n_mels) == 1 else "several numbers of Mel bands fit"
+        bands = f"{_bands(match.n_mels)} Mel bands"
         lines.append(f"  fits            {match.architecture} ({match.classes} classes, {bands})")
     if found.network:
         lines += _network_lines(found.network, found.architecture)

@@ -93,5 +93,4 @@ def _why(output: str) -> str:
 
 
 def _others(names: list[str]) -> str:
-    mel = [name for name in names if name != "waveform"]
-    return "FOUND: the only one that it takes" if len(mel) == 1 else f"GUESS: it takes {', '.join(mel)}"
+    return "FOUND: the only one that it takes" if len(names) == 1 else f"GUESS: it takes {', '.join(names)}"

@@ -49,7 +49,7 @@ def find_layouts(net: nn.Module, bands: Iterable[int] = USUAL_BANDS, frames: int
         for length in ((frames,) if frames else USUAL_FRAMES[:1]):
             if works := tuple(n for n in bands if takes(net, name, n, length)):
                 found.append(Layout(name, works, length))
-    if takes_waveforms(net):
+    if not found and takes_waveforms(net):  # a network of log-Mels may take one for a log-Mel of one band
         found.append(Layout("waveform", (), WAVE_SAMPLES))
     if found or frames:
         return found

@@ -129,6 +129,11 @@ def test_layout_bands_and_lengths_are_found() -> None:
     assert found.batch_norms == [("bn", 8, 0)]
 
 
+def test_a_network_that_takes_any_number_of_bands_is_not_taken_for_one_of_waveforms() -> None:
+    found = look_at(networks.build("dscnn_s", 3).eval())
+    assert [layout.name for layout in found.layouts] == ["B1FT", "BFT", "BTF"] and 128 in found.layouts[0].n_mels
+
+
 def test_one_length_alone_is_found() -> None:
     found = look_at(Vendor(flat=True).eval())
     assert found.lengths == (98, True) and found.pooling == "flatten"
