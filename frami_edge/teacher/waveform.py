@@ -91,8 +91,14 @@ def behind_front_end(net: nn.Module, card: TeacherCard, features_at: str | None 
                              'Write layout = "waveform", or leave it out.', exit_code=EXIT_USAGE)
         return net, card
     net = net.eval().requires_grad_(False)
-    found = find_transforms(net)
-    place = features_at or card.features_at or (found.place if found else "")
+    named = features_at or card.features_at
+    try:
+        found = find_transforms(net)
+    except FramiError:
+        if not named:
+            raise
+        found = None  # the card describes what was named
+    place = named or (found.place if found else "")
     names = [name for name, _ in net.named_modules() if name]
     if place not in names:
         raise FramiError(f"The network has no module '{place}'." if place else

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from frami_edge import checkpoints, networks
-from frami_edge.card import Clip, MelSpec, TeacherCard
+from frami_edge.card import Clip, MelSpec, Normalisation, TeacherCard
 from frami_edge.errors import FramiError
 from frami_edge.teacher.opening import open_teacher
 
@@ -137,6 +137,7 @@ def test_the_documented_card_shows_the_defaults() -> None:
     assert documented == CARD
     assert documented.model_fields_set == TeacherCard.model_fields.keys()
     assert documented.frontend.model_fields_set == MelSpec.model_fields.keys()
+    assert documented.frontend.normalisation.model_fields_set == Normalisation.model_fields.keys()
     assert documented.clip.model_fields_set == Clip.model_fields.keys()
 
 
