@@ -21,7 +21,7 @@ demo: install
 	$(VENV)/bin/frami-edge demo --force
 
 test: install
-	$(VENV)/bin/python -m pytest -q
+	$(VENV)/bin/python -m pytest -q -n auto --dist loadfile
 
 lint: install
 	$(VENV)/bin/ruff check .

@@ -325,7 +325,7 @@ def test_the_vendors_cards_in_onnx_runtime(name: str) -> None:
         expected = frontend(waves).numpy()
         found = features_in_onnx_runtime(graph, waves)
         assert found.shape == expected.shape
-        assert np.abs(found - expected).max() < 1e-4 * spec.log_scale
+        assert np.abs(found - expected).max() < 2e-4 * spec.log_scale
     written_out = any(tensor.name == BASIS for tensor in graph.graph.initializer)
     assert written_out == spec.remove_dc  # else the graph computes it
 

@@ -23,6 +23,7 @@ from frami_edge.inversion.bank import Bank
 from frami_edge.inversion.synthesizer import make_synthesizer
 from frami_edge.networks import build
 from frami_edge.recipe import load
+from frami_edge.teacher.inputs import arrange
 from frami_edge.teacher.opening import open_teacher
 from frami_edge.teacher.reading import find_state_dicts, read_content
 from frami_edge.teacher.taps import Teacher
@@ -90,7 +91,7 @@ def test_families_give_the_same_states_as_the_network_itself(family: str, tmp_pa
     x = torch.randn(3, 40, 101)
     time = {"B1FT": 3, "BFT": 2, "BTF": 1}[card.layout]
     itself = Teacher(net, card)
-    program = torch.export.export(net, (itself._arrange(x),), dynamic_shapes=({0: DYNAMIC, time: DYNAMIC},))
+    program = torch.export.export(net, (arrange(x, itself.card.layout),), dynamic_shapes=({0: DYNAMIC, time: DYNAMIC},))
     path = saved(program, tmp_path)
     (tmp_path / "teacher.toml").write_text(card.to_toml())
     teacher = open_teacher(path).teacher
