@@ -43,7 +43,7 @@ def build_graph(model: WaveformClassifier, opset: int) -> onnx.ModelProto:
     rate = model.frontend.sample_rate
     example = 0.1 * torch.randn(2, rate + 1, generator=torch.Generator().manual_seed(0))
     try:
-        with _quiet():
+        with quiet("torch.onnx"):
             program = torch.onnx.export(
                 _Stages(model).eval(), (example,), dynamo=True, opset_version=opset, external_data=False, verbose=False,
                 input_names=["waveform"], output_names=list(STAGES),
@@ -78,9 +78,9 @@ def _clean(proto: onnx.ModelProto) -> None:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the exporter's own warnings and notes, none of which the user can act on."""
-    logger = logging.getLogger("torch.onnx")
+def quiet(logger_name: str) -> Iterator[None]:
+    """Without the warnings and notes of a tool, none of which the user can act on."""
+    logger = logging.getLogger(logger_name)
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:

@@ -6,9 +6,7 @@ logits 13 times further than with recordings.
 """
 
 import contextlib
-import logging
 import tempfile
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,6 +26,7 @@ from onnxruntime.quantization import (
 
 from frami_edge.checkpoints import Checkpoint
 from frami_edge.errors import FramiError
+from frami_edge.exporters.graph import quiet
 from frami_edge.features import Features
 from frami_edge.inversion.bank import Bank
 from frami_edge.runtime.classifier import softmax
@@ -150,14 +149,9 @@ def _quantized(backbone: onnx.ModelProto, feed: Feed) -> onnx.ModelProto:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Without the quantizer's advice to preprocess: the exporter has folded what can be folded already."""
-    logger = logging.getLogger()
-    level = logger.level
-    logger.setLevel(logging.ERROR)
     onnxruntime.set_default_logger_severity(4)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet("root"):
             yield
     finally:
-        logger.setLevel(level)
         onnxruntime.set_default_logger_severity(2)

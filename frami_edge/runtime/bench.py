@@ -76,6 +76,10 @@ class Contender:
     threads: int
     samples: int
 
+    @property
+    def clip_seconds(self) -> float:
+        return self.samples / self.model.metadata.sample_rate
+
     def label(self) -> str:
         return f"{self.model.path.name}, {self.threads} thread{'s' * (self.threads > 1)}"
 
@@ -117,6 +121,8 @@ def run(paths: Sequence[Path], settings: Settings, told: Told = lambda line: Non
     passed = all(model["parity"] is None or model["parity"]["passed"] for model in models)
     before = device.describe()
     contenders = [_contender(path, threads, settings) for path in paths for threads in settings.threads]
+    for contender in contenders:  # before all is measured, not after
+        gates.refuse(limits, contender.model.path.name, contender.threads, contender.clip_seconds, settings.runs)
     measured = _measure(contenders, settings, told) if passed else []
     each = len(settings.threads)
     for index, model in enumerate(models):
@@ -160,7 +166,9 @@ def _measure(contenders: list[Contender], settings: Settings, told: Told) -> lis
         started.append(fresh.measure(contender.model.path, contender.samples, contender.threads))
     told(f"{len(contenders)} x {settings.runs or f'{settings.limit_seconds:g} s of'} warm calls, in turn")
     taken = _in_turn(contenders, settings)
-    return [_figures(contender, begin, timed, taken[0].whole, settings)
+    macs = {contender.model.path: _macs(contender)
+            for contender in contenders if contender.threads == settings.threads[0]}
+    return [_figures(contender, begin, timed, taken[0].whole, macs[contender.model.path], settings)
             for contender, begin, timed in zip(contenders, started, taken, strict=True)]
 
 
@@ -176,21 +184,25 @@ def _in_turn(contenders: list[Contender], settings: Settings) -> list[Timed]:
             for contender, (whole, *front) in zip(contenders, timed, strict=True)]
 
 
-def _figures(contender: Contender, begin: fresh.Fresh, timed: Timed, first: Array, settings: Settings
+def _macs(contender: Contender) -> int | None:
+    """Of one clip; not known in ORT format, which is optimised already, its int8 weights packed away."""
+    if is_ort_format(contender.content):
+        return None
+    return workload.macs(contender.content, str(contender.model.path), contender.samples)
+
+
+def _figures(contender: Contender, begin: fresh.Fresh, timed: Timed, first: Array, macs: int | None, settings: Settings
              ) -> dict[str, Any]:
     warm = summarise(timed.whole)
-    clip_ms = 1000 * contender.samples / contender.model.metadata.sample_rate
+    clip_ms = 1000 * contender.clip_seconds
     memory = {key: None if np.isnan(getattr(begin, key)) else round(getattr(begin, key), 1)
               for key in ("peak_rss_mb", "base_rss_mb")}
     ratio, interval = times_as_fast(first, timed.whole)
     peak = workload.GEMM_MACS / float(np.median(timed.gemm)) / 1e6
-    # ORT format is optimised already, and packed int8 weights cannot be counted
-    macs = None if is_ort_format(contender.content) else workload.macs(contender.content, str(contender.model.path),
-                                                                       contender.samples)
     rate = None if macs is None else macs / warm.median_ms / 1e6
     frontend = None if timed.frontend is None else float(np.median(timed.frontend))
     figures = {
-        "threads": contender.threads, "clip_seconds": clip_ms / 1000,
+        "threads": contender.threads, "clip_seconds": contender.clip_seconds,
         "import_ms": begin.import_ms, "load_ms": begin.load_ms, "cold_ms": begin.cold_ms, **memory,
         "warm": {"n": warm.n, "mean_ms": warm.mean_ms, **{f"{p}_ms": ms for p, ms in warm.percentiles_ms.items()},
                  "p50_interval_ms": warm.median_interval_ms, "over_time_ms": warm.over_time_ms, "drift": warm.drift},

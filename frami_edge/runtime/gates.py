@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from frami_edge.runtime.errors import EXIT_USAGE, FramiError
+from frami_edge.runtime.latency import fewest_calls
 
 Report = dict[str, Any]
 
@@ -54,12 +55,20 @@ def check(models: list[dict[str, Any]], limits: Limits) -> list[dict[str, Any]]:
             if limits.rss_mb is not None:
                 mine.add("--max-rss-mb", run["peak_rss_mb"], limits.rss_mb)
             if limits.baseline is not None:
-                before = _same_run(limits.baseline, model["file"], run)
+                before = _same_run(limits.baseline, model["file"], run["threads"], run["clip_seconds"])
                 interval = run["warm"]["p50_interval_ms"]
                 value = interval[0] if interval else run["warm"]["p50_ms"]
                 mine.add("--max-regression", value, before["warm"]["p50_ms"] * (1 + limits.regression))
             verdicts += mine.found
     return verdicts
+
+
+def refuse(limits: Limits, name: str, threads: int, clip_seconds: float, runs: int | None) -> None:
+    """Raise :class:`FramiError` where a limit is about what is not going to be measured."""
+    if limits.p95_ms is not None and runs is not None and runs < fewest_calls(95):
+        raise FramiError(f"{runs} calls carry no p95.", "Give more --runs.", exit_code=EXIT_USAGE)
+    if limits.baseline is not None:
+        _same_run(limits.baseline, name, threads, clip_seconds)
 
 
 def read_report(path: Path) -> Report:
@@ -104,13 +113,12 @@ def _carried(warm: dict[str, Any], percentile: str) -> float:
     return value
 
 
-def _same_run(baseline: Report, name: str, run: dict[str, Any]) -> dict[str, Any]:
+def _same_run(baseline: Report, name: str, threads: int, clip_seconds: float) -> dict[str, Any]:
     for model in baseline["models"]:
         for before in model["runs"]:
             same = before["threads"], before["clip_seconds"]
-            if model["file"] == name and same == (run["threads"], run["clip_seconds"]):
+            if model["file"] == name and same == (threads, clip_seconds):
                 found: dict[str, Any] = before
                 return found
-    raise FramiError(f"The baseline has no {name} with {run['threads']} threads and clips of "
-                     f"{run['clip_seconds']:g} s.",
+    raise FramiError(f"The baseline has no {name} with {threads} threads and clips of {clip_seconds:g} s.",
                      "Measure the baseline with the same models, --threads and --seconds.", exit_code=EXIT_USAGE)

@@ -56,6 +56,14 @@ def test_a_baseline_of_something_else(other: dict) -> None:
         gates.check([model()], Limits(baseline=report(other)))
 
 
+def test_what_cannot_be_judged_is_told_before_anything_is_measured() -> None:
+    with pytest.raises(FramiError, match="19 calls carry no p95"):
+        gates.refuse(Limits(p95_ms=1.0), "a.onnx", 1, 1.0, 19)
+    with pytest.raises(FramiError, match=r"baseline has no b\.onnx"):
+        gates.refuse(Limits(baseline=report(model())), "b.onnx", 1, 1.0, 200)
+    gates.refuse(Limits(p95_ms=1.0, baseline=report(model())), "a.onnx", 1, 1.0, 20)
+
+
 @pytest.mark.parametrize(("text", "value"), [("10%", 0.1), ("0.25", 0.25), ("0", 0.0), ("150%", 1.5)])
 def test_shares(text: str, value: float) -> None:
     assert gates.fraction(text) == pytest.approx(value)
