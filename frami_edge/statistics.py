@@ -15,7 +15,7 @@ CHUNK = 500  # resamples at a time: what bounds the memory at thousands of clips
 
 
 class Difference(NamedTuple):
-    """How much more often one method is right than another. Shares, not per cent."""
+    """How much more often one method is right, or agrees with the teacher, than another. Shares, not per cent."""
 
     mean: float
     low: float  # of the 95 % interval
@@ -36,7 +36,7 @@ def mean_sd(values: Sequence[float]) -> tuple[float, float | None]:
 
 
 def paired_bootstrap(ours: Array, theirs: Array, resamples: int = RESAMPLES, seed: int = 0) -> Difference:
-    """Bootstrap of the difference in accuracy (Efron 1979), over clips and seeds at once.
+    """Bootstrap of the difference in accuracy or agreement (Efron 1979), over clips and seeds at once.
 
     A resample draws clips with replacement, the same ones for both methods, and seeds with replacement, the same for
     both: what is common to a clip, or to the initialisation of a seed, cancels. The interval holds the middle 95 % of
@@ -45,7 +45,8 @@ def paired_bootstrap(ours: Array, theirs: Array, resamples: int = RESAMPLES, see
     With few seeds this is optimistic: resampling n seeds shows (n - 1) / n of their variance.
 
     Args:
-        ours, theirs: which clips were right, bool (seeds, clips); one row is taken for every seed of the other.
+        ours, theirs: which clips were right, or as the teacher has them, bool (seeds, clips); one row is taken for
+            every seed of the other.
 
     Raises:
         FramiError: the two were not made with the same clips, or the same number of seeds.

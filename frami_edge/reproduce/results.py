@@ -48,6 +48,10 @@ class Result:
         """Which clips were recognised, bool (clips,)."""
         return np.array(self.truth) == np.array(self.predicted)
 
+    def agreeing(self, teacher: "Result") -> Array:
+        """On which clips it names the class that ``teacher`` names, bool (clips,)."""
+        return np.array(teacher.predicted) == np.array(self.predicted)
+
     @property
     def accuracy(self) -> float:
         return float(self.right.mean())

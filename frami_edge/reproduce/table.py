@@ -52,13 +52,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """``difference`` is that of the arm minus the other one."""
+    """The arm minus the other one: in accuracy, and in agreement with the teacher where its answers are known."""
 
     group: str
     student: str
     arm: str
     minus: str
     difference: Difference
+    agreement: Difference | None
 
 
 def rows(results: Iterable[Result]) -> list[Row]:
@@ -72,21 +73,29 @@ def comparisons(results: Iterable[Result], arm: str, resamples: int = RESAMPLES)
     found = []
     for (group, teacher, other), theirs in arms.items():
         ours = arms.get((group, teacher, arm))
-        if ours and other != arm:
-            found.append(Comparison(group, ours[0].student, arm, other, compare(ours, theirs, resamples)))
+        if not ours or other == arm:
+            continue
+        taught = arms.get((group, teacher, "teacher"))
+        agreement = compare(ours, theirs, resamples, taught[0]) if taught and other != "teacher" else None
+        found.append(Comparison(group, ours[0].student, arm, other, compare(ours, theirs, resamples), agreement))
     return found
 
 
-def compare(ours: Sequence[Result], theirs: Sequence[Result], resamples: int = RESAMPLES) -> Difference:
+def compare(ours: Sequence[Result], theirs: Sequence[Result], resamples: int = RESAMPLES,
+            teacher: Result | None = None) -> Difference:
     """The paired bootstrap of two arms; a teacher, which has one seed, is compared with every seed of the other.
+
+    Args:
+        teacher: compares how often the arms agree with it; without one, how often they are right.
 
     Raises:
         FramiError: they were made on other clips, or have no seed in common.
     """
-    if any(result.clips != ours[0].clips for result in [*ours, *theirs]):
+    if any(result.clips != ours[0].clips for result in [*ours, *theirs, *([teacher] if teacher else [])]):
         raise FramiError(f"{ours[0].recipe} and {theirs[0].recipe} were tested on different clips.")
-    ours_by_seed = {result.seed: result.right for result in ours}
-    theirs_by_seed = {result.seed: result.right for result in theirs}
+    ours_by_seed, theirs_by_seed = (
+        {result.seed: result.agreeing(teacher) if teacher else result.right for result in arm}
+        for arm in (ours, theirs))
     if any(results[0].kind == "teacher" for results in (ours, theirs)):
         return paired_bootstrap(np.stack(list(ours_by_seed.values())), np.stack(list(theirs_by_seed.values())),
                                 resamples)
@@ -97,19 +106,25 @@ def compare(ours: Sequence[Result], theirs: Sequence[Result], resamples: int = R
                             np.stack([theirs_by_seed[seed] for seed in common]), resamples)
 
 
-def correlations(results: Iterable[Result]) -> dict[str, tuple[float, int]]:
-    """Each figure of the verdict without data: its rank correlation with the accuracy, and over how many runs.
+def correlations(results: Iterable[Result]) -> dict[str, tuple[float, float, int]]:
+    """Each figure of the verdict without data: how it ranks the runs by accuracy, by agreement, and how many there are.
 
-    Over the data-free cells of one column, whatever their arm; empty below :data:`LEAST_RUNS` of them.
+    Rank correlations over the data-free cells of one column, whatever their arm; none below :data:`LEAST_RUNS`.
     """
-    judged = [result for result in results if result.kind == "data-free" and result.verdict]
+    judged = [result for result in results
+              if result.kind == "data-free" and result.verdict and result.agreement is not None]
     names = [name for name in (judged[0].verdict if judged else {})
              if all(isinstance(result.verdict.get(name), float) for result in judged)]
     if len(judged) < LEAST_RUNS:
         return {}
-    accuracies = [result.accuracy for result in judged]
-    found = {name: spearman([result.verdict[name] for result in judged], accuracies) for name in names}
-    return {name: (rho, len(judged)) for name, rho in found.items() if not math.isnan(rho)}
+    measured = [result.accuracy for result in judged], [result.agreement or 0.0 for result in judged]
+    found = {}
+    for name in names:
+        figures = [result.verdict[name] for result in judged]
+        accuracy, agreement = (spearman(figures, each) for each in measured)
+        if not (math.isnan(accuracy) and math.isnan(agreement)):
+            found[name] = accuracy, agreement, len(judged)
+    return found
 
 
 def _by_arm(results: Iterable[Result]) -> dict[tuple[str, str, str], list[Result]]:
@@ -145,13 +160,16 @@ def markdown(table: str, rows: Sequence[Row], compared: Sequence[Comparison], re
         here = [each for each in compared
                 if each.group == column[0] and each.student in {row.student for row in inside}]
         if here:
-            lines += ["", f"| {ARMS.get(here[0].arm, here[0].arm)} minus | points | 95 % interval | p | seeds |",
-                      "|---|---|---|---|---|"]
+            lines += ["", f"| {ARMS.get(here[0].arm, here[0].arm)} minus | points of accuracy | 95 % interval | p "
+                      "| points of agreement with the teacher | 95 % interval | p | seeds |",
+                      "|---|---|---|---|---|---|---|---|"]
             lines += [_comparison_line(each) for each in here]
         told = correlations(result for result in results if (result.group, result.teacher) == column)
         if told:
-            lines += ["", "| verdict without data | rank correlation with the accuracy | runs |", "|---|---|---|"]
-            lines += [f"| {name.replace('_', ' ')} | {rho:+.2f} | {n} |" for name, (rho, n) in told.items()]
+            lines += ["", "| verdict without data | rank correlation with the accuracy | with the agreement | runs |",
+                      "|---|---|---|---|"]
+            lines += [f"| {name.replace('_', ' ')} | {_signed(accuracy)} | {_signed(agreement)} | {n} |"
+                      for name, (accuracy, agreement, n) in told.items()]
         lines.append("")
     lines += [f"![accuracies]({table}.svg)", ""]
     return "\n".join(lines)
@@ -184,14 +202,26 @@ def _line(row: Row) -> str:
 
 
 def _comparison_line(each: Comparison) -> str:
-    found = each.difference
-    return (f"| {ARMS.get(each.minus, each.minus)} | {100 * found.mean:+.1f} | {100 * found.low:+.1f} to "
-            f"{100 * found.high:+.1f} | {found.p:.2g} | {found.seeds} |")
+    columns = " | ".join(_difference(found) for found in (each.difference, each.agreement))
+    return f"| {ARMS.get(each.minus, each.minus)} | {columns} | {each.difference.seeds} |"
+
+
+def _difference(found: Difference | None) -> str:
+    """Three columns of the table."""
+    if found is None:
+        return " |  | "
+    return f"{100 * found.mean:+.1f} | {100 * found.low:+.1f} to {100 * found.high:+.1f} | {found.p:.2g}"
+
+
+def _signed(rho: float) -> str:
+    return "" if math.isnan(rho) else f"{rho:+.2f}"
 
 
 def as_dict(table: str, rows: Sequence[Row], compared: Sequence[Comparison]) -> dict[str, Any]:
     return {"schema": SCHEMA, "table": table, "version": __version__, "rows": [asdict(row) for row in rows],
-            "comparisons": [asdict(each) | {"difference": each.difference._asdict()} for each in compared]}
+            "comparisons": [asdict(each) | {"difference": each.difference._asdict(),
+                                            "agreement": each.agreement and each.agreement._asdict()}
+                            for each in compared]}
 
 
 def write(out: Path, table: str, results: Sequence[Result], against: str) -> list[Path]:

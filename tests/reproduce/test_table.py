@@ -50,18 +50,29 @@ def test_what_differences_are_worth() -> None:
     assert to_noise.difference.low > 0.5 and to_noise.difference.p < 0.01
     assert (to_noise.difference.seeds, to_noise.difference.clips) == (2, N)
     assert table.comparisons(CELLS, "cmi") == []
+    # the teacher names 190 of them: frami agrees with it on 190 and 180 of 200, noise on 60 and 70
+    assert to_teacher.agreement is None
+    assert to_noise.agreement and to_noise.agreement.mean == pytest.approx(0.6)
+    mistaken = made("teacher", 0)  # whose mistakes are what shall be learned
+    to_noise = table.comparisons([mistaken, made("frami", 20), made("noise", 60)], "frami", 200)[1]
+    assert to_noise.agreement and to_noise.difference.mean == pytest.approx(-0.2) == -to_noise.agreement.mean
+    assert table.comparisons([made("frami", 20), made("noise", 60)], "frami", 200)[0].agreement is None
     partly = [made("frami", 180, 0), made("frami", 100, 2), made("noise", 50, 0), made("noise", 50, 1)]
     assert table.comparisons(partly, "frami", 100)[0].difference.mean == pytest.approx(0.65)  # seed 0 alone
 
 
 def test_what_the_verdict_tells_of_the_accuracy() -> None:
     judged = [made("frami", 100 + 10 * seed, seed, verdict={"agreement": 0.9 + seed / 100, "bn_gap": -1.0 * seed,
-                                                            "samples": 64, "constant": 1.0}) for seed in range(6)]
+                                                            "samples": 64, "constant": 1.0},
+                   agreement=0.9 - seed / 50) for seed in range(6)]
     told = table.correlations([*judged, made("teacher", 10), made("kd", 9)])
-    assert told == {"agreement": (pytest.approx(1), 6), "bn_gap": (pytest.approx(-1), 6)}
+    assert told == {"agreement": (pytest.approx(1), pytest.approx(-1), 6),
+                    "bn_gap": (pytest.approx(-1), pytest.approx(1), 6)}
     assert table.correlations(judged[:4]) == {}
     text = table.markdown("digits", table.rows(judged), [], judged)
-    assert "| agreement | +1.00 | 6 |" in text and "| bn gap | -1.00 | 6 |" in text
+    assert "| agreement | +1.00 | -1.00 | 6 |" in text and "| bn gap | -1.00 | +1.00 | 6 |" in text
+    alike = [replace(result, agreement=0.9) for result in judged]
+    assert "| agreement | +1.00 |  | 6 |" in table.markdown("digits", table.rows(alike), [], alike)
 
 
 def test_what_cannot_be_compared() -> None:
@@ -89,6 +100,8 @@ def test_three_files_that_say_the_same(tmp_path: Path) -> None:
     read = json.loads(content)
     assert [row["mean"] for row in read["rows"]] == [95.0, 27.5, 87.5]
     assert read["comparisons"][1]["difference"]["mean"] == pytest.approx(0.6)
+    assert read["comparisons"][0]["agreement"] is None
+    assert read["comparisons"][1]["agreement"]["mean"] == pytest.approx(0.6)
     widths = [float(bar.attrib["width"]) for bar in svg(picture, "bar")]
     assert np.allclose(np.array(widths) / chart.BARS, [0.95, 0.275, 0.875], atol=1e-3)
 
