@@ -11,6 +11,7 @@ distillation goes on. The table of all results is printed and written to OUT/tab
 import argparse
 import contextlib
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -30,12 +31,13 @@ from frami_edge.evaluation import Model, torch_model
 from frami_edge.files import write_atomically
 from frami_edge.probing import clip_output
 from frami_edge.recordings import Recordings, load
+from frami_edge.statistics import spearman
 from frami_edge.teacher.opening import OpenedTeacher, open_teacher
 from frami_edge.training import Settings, Training, default_card, with_normalisation
 
 CODE = Path(zoo_networks.__file__)
 COLUMNS = ("teacher", "pooling", "BatchNorm", "parameters", "teacher's accuracy", "no recordings: agreement",
-           "accuracy", "KD with recordings: agreement", "accuracy", "difference")
+           "accuracy", "KD with recordings: agreement", "accuracy", "difference", "agreement on fresh samples")
 
 
 class Logits(nn.Module):
@@ -80,7 +82,7 @@ class Zoo:
             opened = self._teacher(name, folder)
             student = self._student(opened, folder)
             kd = self._kd(opened, folder)
-            row = self._judge(opened, student, kd) | {"teacher": name}
+            row = self._judge(opened, student.network, kd) | {"teacher": name, "verdict": student.provenance["verdict"]}
             write_atomically(result, lambda aside: aside.write_text(json.dumps(row, indent=2), encoding="utf-8"))
         return json.loads(result.read_text(encoding="utf-8"))
 
@@ -98,7 +100,7 @@ class Zoo:
             write_atomically(path, lambda aside: torch.save(net.state_dict(), aside))
         return open_teacher(path, arch=f"{CODE}:{name}")
 
-    def _student(self, opened: OpenedTeacher, folder: Path) -> nn.Module:
+    def _student(self, opened: OpenedTeacher, folder: Path) -> checkpoints.Checkpoint:
         path = folder / "student.pt"
         if not path.exists():
             overrides = list(self.given.set) + ([] if opened.teacher.batch_norms() else ["inversion.bn_weight=0"])
@@ -106,7 +108,7 @@ class Zoo:
                 run_distill(opened, folder / "teacher.pt", self.given.student, path, recipe=self.given.recipe,
                             overrides=overrides, seed=self.given.seed, resume=True, device=self.given.device,
                             precision=self.given.precision)
-        return checkpoints.load(path).network
+        return checkpoints.load(path)
 
     def _kd(self, opened: OpenedTeacher, folder: Path) -> nn.Module:
         path = folder / "kd.pt"
@@ -153,8 +155,18 @@ def table(rows: list[dict[str, Any]]) -> str:
             f"| {row['teacher']} | {row['pooling']} | {row['batch_norms'] or 'none'} | {row['parameters'] / 1e3:.0f} k "
             f"| {row['accuracy']:.1%} | {student['agreement']:.1%} | {student['accuracy']:.1%} "
             f"| {kd['agreement']:.1%} | {kd['accuracy']:.1%} "
-            f"| {100 * (student['agreement'] - kd['agreement']):+.1f} |")
-    return "\n".join(lines)
+            f"| {100 * (student['agreement'] - kd['agreement']):+.1f} | {row['verdict']['agreement']:.1%} |")
+    return "\n".join([*lines, *follows(rows)])
+
+
+def follows(rows: list[dict[str, Any]]) -> list[str]:
+    """Which figures of the verdict, given without recordings, rank the teachers as their students' agreement does."""
+    real = [row["student"]["agreement"] for row in rows]
+    names = [name for name, value in rows[0]["verdict"].items() if isinstance(value, float)]
+    found = {name: spearman([row["verdict"][name] for row in rows], real) for name in names} if len(rows) > 4 else {}
+    listed = ", ".join(f"{name.replace('_', ' ')} {rho:+.2f}" for name, rho in found.items() if not math.isnan(rho))
+    return ["", f"Rank correlation of the verdict with the agreement on the test clips, over the teachers: {listed}."
+            ] if listed else []
 
 
 def tell(line: str) -> None:
