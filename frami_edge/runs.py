@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,11 +26,12 @@ class RunDirectory:
         self.path = Path(path)
         self.bank = self.path / "bank"
         self.checkpoint = self.path / "checkpoint.pt"
+        self.recipe = self.path / "recipe.toml"
 
     def start(self, identity: dict[str, Any], recipe_toml: str) -> None:
         """Make the folder and note what the run is."""
         self.path.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.path / "recipe.toml", lambda aside: aside.write_text(recipe_toml, encoding="utf-8"))
+        write_atomically(self.recipe, lambda aside: aside.write_text(recipe_toml, encoding="utf-8"))
         write_atomically(self.path / "run.json",
                          lambda aside: aside.write_text(json.dumps(identity, indent=2), encoding="utf-8"))
 
@@ -52,15 +54,21 @@ class RunDirectory:
                 raise FramiError(f"{self.path} was started with {key} = {kept.get(key)}, not {identity[key]}.",
                                  "Resume with what it was started with, or start anew with --force.",
                                  exit_code=EXIT_USAGE)
-        if (self.path / "recipe.toml").read_text(encoding="utf-8") != recipe_toml:
-            raise FramiError(f"{self.path} was started with another recipe: see {self.path / 'recipe.toml'}.",
-                             f"Resume with --recipe {self.path / 'recipe.toml'}.", exit_code=EXIT_USAGE)
+        if self.recipe.read_text(encoding="utf-8") != recipe_toml:
+            raise FramiError(f"{self.path} was started with another recipe: see {self.recipe}.",
+                             f"Resume with --recipe {self.recipe}.", exit_code=EXIT_USAGE)
 
     def clear(self) -> None:
         """Remove what an earlier run left, so that its samples are never mixed in. Other files are kept."""
         for path in [*self.bank.glob("batch-*.pt"), self.checkpoint, self.path / "metrics.jsonl",
                      self.path / "run.json"]:
             path.unlink(missing_ok=True)
+
+    def copy_bank(self, source: "RunDirectory") -> None:
+        """The samples of another run, file by file."""
+        self.bank.mkdir(parents=True, exist_ok=True)
+        for path in sorted(source.bank.glob("batch-*.pt")):
+            write_atomically(self.bank / path.name, lambda aside, path=path: shutil.copyfile(path, aside))  # type: ignore[misc]
 
     def save(self, state: dict[str, Any]) -> None:
         write_atomically(self.checkpoint, lambda aside: torch.save(state, aside))

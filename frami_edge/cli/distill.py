@@ -12,6 +12,8 @@ from frami_edge.errors import EXIT_USAGE, FramiError
 if TYPE_CHECKING:
     from frami_edge.distillation.data_free import Progress
     from frami_edge.distillation.verdict import Verdict
+    from frami_edge.recipe import Recipe
+    from frami_edge.runs import RunDirectory
     from frami_edge.teacher.opening import OpenedTeacher
 
 LOGGED_STEPS = 50  # between lines where stderr is no terminal
@@ -29,6 +31,7 @@ Make a student that imitates TEACHER, without a single recording.
   frami-edge distill teacher.pt --set inversion.batches=48   # more samples
   frami-edge distill teacher.pt --method cmi        # a rival, with its published numbers
   frami-edge distill teacher.pt --student my.py:build   # a network of your own: build(classes, n_mels)
+  frami-edge distill teacher.pt --student bcresnet3 --bank student.run --out small.pt   # from the samples there are
   frami-edge distill teacher.pt --devices 2         # two processes: two GPUs, or half of the cores each
   frami-edge distill teacher.pt --resume            # go on after Ctrl-C
 
@@ -52,6 +55,9 @@ def register(app: typer.Typer) -> None:
         set_: Annotated[list[str] | None, typer.Option("--set", help="Override one value: table.key=value.")] = None,
         budget: Annotated[str | None, typer.Option(help="Synthesize for so long, such as 10m or 1h30m, instead of a "
                                                         "number of batches; finishing comes on top.")] = None,
+        bank: Annotated[Path | None, typer.Option(
+            help="Another run of this teacher: its samples and recipe are taken, and only the last phase is run.",
+            show_default=False)] = None,
         seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
         resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
         force: Annotated[bool, typer.Option("--force", help="Replace the student and the run that are there.")] = False,
@@ -75,6 +81,7 @@ def register(app: typer.Typer) -> None:
         strategy: Annotated[str, typer.Option(help="How they learn together: ddp.")] = "ddp",
     ) -> None:
         from frami_edge import processes
+        from frami_edge.runs import RunDirectory
         from frami_edge.teacher.opening import open_teacher
 
         if strategy not in processes.STRATEGIES:
@@ -82,6 +89,8 @@ def register(app: typer.Typer) -> None:
                              exit_code=EXIT_USAGE)
         if devices > 1 and not processes.started_by_torchrun():
             raise typer.Exit(processes.supervise(devices))
+        if bank:
+            recipe = recipe or _recipe_of(RunDirectory(bank), method)
         recipe, switches = _switched(recipe, method, no_finv, no_reuse, budget)
         opened = open_teacher(teacher, card=card, arch=arch, trust=trust, frames_at=frames_at,
                               features_at=features_at)
@@ -89,9 +98,17 @@ def register(app: typer.Typer) -> None:
         if not resume:  # it was checked when the run was started
             _check_card(opened, believe_card)
         run_distill(opened, teacher, student, out, recipe=recipe, overrides=overrides, seed=seed, resume=resume,
-                    force=force, device=device, precision=precision, strategy=strategy)
+                    force=force, device=device, precision=precision, strategy=strategy, bank=bank)
         if without_bn and processes.rank_here() == 0:
             console.out.print(WITHOUT_BN, soft_wrap=True)
+
+
+def _recipe_of(bank: "RunDirectory", method: str | None) -> str | None:
+    """The recipe that the samples were made with."""
+    if not bank.exists():
+        raise FramiError(f"{bank.path} holds no run.", "--bank takes the folder of one, such as student.run.",
+                         exit_code=EXIT_USAGE)
+    return None if method else str(bank.recipe)
 
 
 def _switched(recipe: str | None, method: str | None, no_finv: bool, no_reuse: bool,
@@ -113,10 +130,11 @@ def _switched(recipe: str | None, method: str | None, no_finv: bool, no_reuse: b
 
 def run_distill(opened: "OpenedTeacher", teacher_path: Path, student: str, out: Path, *, recipe: str = "quick",
                 overrides: list[str] | None = None, seed: int = 0, resume: bool = False, force: bool = False,
-                device: str = "auto", precision: str = "auto", strategy: str = "ddp") -> Path:
+                device: str = "auto", precision: str = "auto", strategy: str = "ddp", bank: Path | None = None) -> Path:
     """Distil and write ``out``; returns its path. Prints progress to stderr and the verdict to stdout.
 
-    Of several processes the first one starts the run, prints, and writes the student.
+    With ``bank``, the folder of another run, its samples are taken and only the finishing phase is run. Of several
+    processes the first one starts the run, prints, and writes the student.
     """
     from frami_edge import checkpoints, networks, processes
     from frami_edge.compute import choose
@@ -137,7 +155,7 @@ def run_distill(opened: "OpenedTeacher", teacher_path: Path, student: str, out: 
         return out
     identity = _identity(opened, teacher_path, student, seed)
     with run.locked():
-        _prepare(run, identity, settings.to_toml(), resume, force)
+        _prepare(run, identity, settings, resume, force, RunDirectory(bank) if bank else None)
         together = processes.join(compute.device, strategy)
         several = f" in {together.size} processes" if together.size > 1 else ""
         console.err.print(f"{teacher_path} -> {student} on {compute.summary()}{several}; recipe {recipe}, seed {seed}")
@@ -150,7 +168,7 @@ def run_distill(opened: "OpenedTeacher", teacher_path: Path, student: str, out: 
             console.err.print(f"\nInterrupted. {work.batches} batches and {work.finish_steps} finishing steps are kept "
                               f"in {run.path}: go on with the same command and --resume.")
             raise
-        provenance = identity | {
+        provenance = run.identity() | {
             "recipe": settings.model_dump(mode="json"), "compute": compute.summary(),
             "seconds": {name: round(value, 1) for name, value in work.seconds.items()},
             "samples": len(work.bank), "verdict": verdict._asdict(),
@@ -196,10 +214,11 @@ def _without_bn(opened: "OpenedTeacher", without_bn: bool) -> list[str]:
     return ["inversion.bn_weight=0"] if without_bn else []
 
 
-def _prepare(run: Any, identity: dict[str, Any], recipe_toml: str, resume: bool, force: bool) -> None:
+def _prepare(run: "RunDirectory", identity: dict[str, Any], settings: "Recipe", resume: bool, force: bool,
+             bank: "RunDirectory | None") -> None:
     """Start a run folder, or see that the one that is there can be gone on from."""
     if resume and run.exists():
-        run.check_same(identity, recipe_toml)
+        run.check_same(identity, settings.to_toml())
         return
     if resume:
         console.err.print(f"There is nothing to resume in {run.path}; starting.")
@@ -207,8 +226,38 @@ def _prepare(run: Any, identity: dict[str, Any], recipe_toml: str, resume: bool,
         raise FramiError(f"{run.path} holds a run already.",
                          "Say --resume to go on with it, --force to start anew, or --out to write elsewhere.",
                          exit_code=EXIT_USAGE)
+    if bank:
+        state = _state_of(bank, run, identity, settings)
     run.clear()
-    run.start(identity, recipe_toml)
+    if bank:
+        run.copy_bank(bank)
+        run.save(state)
+        identity = identity | {"bank_of": bank.identity()}
+    run.start(identity, settings.to_toml())
+
+
+def _state_of(bank: "RunDirectory", run: "RunDirectory", identity: dict[str, Any],
+              settings: "Recipe") -> dict[str, Any]:
+    """The checkpoint that a student starts from on the samples of ``bank``; refused where they do not belong to it."""
+    from frami_edge.distillation.data_free import taken_over
+    from frami_edge.recipe import load
+
+    if bank.path.resolve() == run.path.resolve():
+        raise FramiError(f"{bank.path} would be its own bank.", "Choose another --out.", exit_code=EXIT_USAGE)
+    if bank.identity()["teacher_sha256"] != identity["teacher_sha256"]:
+        raise FramiError(f"{bank.path} holds samples of another teacher, {bank.identity().get('teacher')}.",
+                         exit_code=EXIT_USAGE)
+    if load(str(bank.recipe)).inversion != settings.inversion:
+        raise FramiError(f"The samples in {bank.path} were made otherwise: see [inversion] in {bank.recipe}.",
+                         "Leave out --recipe, --method, --budget and what --set says of the inversion.",
+                         exit_code=EXIT_USAGE)
+    if not settings.distillation.finish.steps:
+        raise FramiError("The recipe has no finishing phase, and there is nothing else to do on a bank.",
+                         "Add --set distillation.finish.steps=1000.", exit_code=EXIT_USAGE)
+    state = bank.load()
+    if state is None:
+        raise FramiError(f"{bank.path} has no checkpoint.", "Start it anew, without --bank.")
+    return taken_over(state, settings.inversion)
 
 
 def _with_progress(work: Any) -> Any:

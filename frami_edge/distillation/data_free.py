@@ -17,7 +17,7 @@ from frami_edge.inversion.bank import Bank
 from frami_edge.inversion.synthesizer import make_synthesizer
 from frami_edge.networks.base import Network
 from frami_edge.processes import ALONE, Alone
-from frami_edge.recipe import Phase, Recipe
+from frami_edge.recipe import Inversion, Phase, Recipe
 from frami_edge.runs import RunDirectory
 from frami_edge.teacher.taps import Teacher
 
@@ -62,6 +62,7 @@ class DataFreeDistillation:
                                            "constant" if inversion.minutes else "cosine")
         self.finishing: Distiller | None = None
         self.batches = self.finish_steps = 0
+        self.complete = False  # the bank is that of another run, and no sample is to be added
         self.seconds = {"synthesis": 0.0, "distillation": 0.0}
         state = run.load()
         if state is not None:
@@ -82,6 +83,8 @@ class DataFreeDistillation:
     def _synthesizing(self) -> bool:
         """Whether another batch is due: by their number, or by the time that all sessions of the run have taken."""
         inversion = self.recipe.inversion
+        if self.complete:
+            return False
         if inversion.minutes:
             return self.processes.agreed(not self.batches or sum(self.seconds.values()) < 60 * inversion.minutes)
         return self.batches < inversion.batches
@@ -178,7 +181,7 @@ class DataFreeDistillation:
 
     def _state(self, own: list[dict[str, Any]]) -> dict[str, Any]:
         state = {"batches": self.batches, "finish_steps": self.finish_steps, "seconds": self.seconds,
-                 "alternating": self.alternating.state_dict(), "processes": own}
+                 "complete": self.complete, "alternating": self.alternating.state_dict(), "processes": own}
         if self.finishing is not None:
             state["finishing"] = self.finishing.state_dict()
         return state
@@ -190,14 +193,34 @@ class DataFreeDistillation:
                              "processes.", "Resume with as many --devices as it was started with.")
         own = state["processes"][self.processes.rank]
         self.synthesizer.load_state_dict(own["synthesizer"])
-        self.alternating.load_state_dict(state["alternating"])
+        self.complete = state.get("complete", False)
+        if "alternating" in state:
+            self.alternating.load_state_dict(state["alternating"])
         finish = self.recipe.distillation.finish
         if "finishing" in state:
             self.finishing = self._distiller(finish, finish.steps, "one-cycle")
             self.finishing.load_state_dict(state["finishing"])
-        torch.set_rng_state(own["random"])  # last: building networks draws random numbers
+        if "random" in own:
+            torch.set_rng_state(own["random"])  # last: building networks draws random numbers
         if "random_cuda" in own:
             torch.cuda.set_rng_state(own["random_cuda"], self.compute.device)
+
+
+def taken_over(state: dict[str, Any], inversion: Inversion) -> dict[str, Any]:
+    """The checkpoint from which another student starts on the bank of a run whose checkpoint is ``state``.
+
+    Samples and synthesizer (for the verdict's fresh samples) are taken over, nothing of the student or of chance.
+
+    Raises:
+        FramiError: the run has not made all of its samples.
+    """
+    made = "finishing" in state or (state["batches"] >= inversion.batches and not inversion.minutes)
+    if not made:
+        raise FramiError(f"It has {state['batches']} batches, and is not done with its samples.",
+                         "Go on with it first: the command that started it, with --resume.")
+    own = [{"synthesizer": process["synthesizer"]} for process in state["processes"]]
+    return {"batches": state["batches"], "finish_steps": 0, "complete": True, "processes": own,
+            "seconds": {"synthesis": state["seconds"]["synthesis"], "distillation": 0.0}}
 
 
 def mixed(x: Tensor) -> Tensor:
