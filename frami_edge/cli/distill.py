@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from frami_edge.teacher.opening import OpenedTeacher
 
 LOGGED_STEPS = 50  # between lines where stderr is no terminal
+LEAST_CONFIDENCE = 0.5  # of the teacher in the class asked for; good runs have over 0.9
 
 WITHOUT_BN = ("The teacher has no BatchNorm: nothing held the samples to the statistics of its training data (the gap "
               "of 0 measures nothing), only its classes and the contrast shaped them. The agreement above says little: "
@@ -309,3 +310,8 @@ def _print_verdict(out: Path, run: Path, verdict: "Verdict", seconds: float) -> 
     lines.append(f"These are synthesized sounds: with labelled recordings, 'frami-edge eval {out} DIR' gives the "
                  "accuracy.")
     console.out.print("\n".join(lines), highlight=False, soft_wrap=True)
+    if verdict.teacher_confidence < LEAST_CONFIDENCE:
+        console.err.print("warning: the synthesis has failed: the teacher does not hear the classes that were asked "
+                          "for, so the student learned from sounds that mean nothing. Do not use it. 'frami-edge "
+                          f"inspect' says whether the card can be right, {run / 'metrics.jsonl'} how the losses went.",
+                          highlight=False, markup=False, soft_wrap=True)

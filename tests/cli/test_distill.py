@@ -12,7 +12,9 @@ import pytest
 from typer.testing import CliRunner
 
 from frami_edge import checkpoints
+from frami_edge.cli.distill import _print_verdict
 from frami_edge.cli.main import app
+from frami_edge.distillation.verdict import Verdict
 
 run = CliRunner().invoke
 SMALL = [part for value in (
@@ -108,3 +110,12 @@ def test_switches_stand_for_their_settings(folder: Path) -> None:
     assert checkpoints.load(folder / "student.pt").provenance["recipe"]["inversion"]["method"] == "fastdfkd"
     done = run(app, ["distill", "teacher.pt", "--method", "dafl", "--force", *SMALL])
     assert done.exit_code == 2 and "no recipe 'dafl'" in done.stderr
+
+
+@pytest.mark.parametrize("confidence,warned", [(0.1, True), (0.49, True), (0.51, False), (0.93, False)])
+def test_a_synthesis_that_failed_is_called_so(confidence: float, warned: bool,
+                                              capsys: pytest.CaptureFixture[str]) -> None:
+    verdict = Verdict(128, 0.9, confidence, 827.0, 1e6, 0.1, None, None)
+    _print_verdict(Path("student.pt"), Path("student.run"), verdict, 60)
+    printed = capsys.readouterr()
+    assert ("synthesis has failed" in printed.err) == warned and "teacher's confidence" in printed.out
