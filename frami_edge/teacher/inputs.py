@@ -30,10 +30,14 @@ class Lengths(NamedTuple):
 
 
 def arrange(log_mel: Tensor, layout: str) -> Tensor:
-    """(batch, n_mels, frames) as ``layout`` says."""
+    """(batch, n_mels, frames) as ``layout`` says; contiguous, as a front-end would give it.
+
+    A transposed view is not enough: where the network then swaps axes and normalises by band, BatchNorm's backward on
+    the CPU gives gradients that are wrong by a sixth and more (torch 2.13; tests/teacher/test_gradients.py).
+    """
     if layout == "B1FT":
         return log_mel.unsqueeze(1)
-    return log_mel.transpose(1, 2) if layout == "BTF" else log_mel
+    return log_mel.transpose(1, 2).contiguous() if layout == "BTF" else log_mel
 
 
 def find_layouts(net: nn.Module, bands: Iterable[int] = USUAL_BANDS, frames: int | None = None) -> list[Layout]:

@@ -26,9 +26,9 @@ ANSWERS_OFF = 0.01  # the same for the answers, in units of the largest one
 Change = Callable[[Tensor], Tensor]
 ARRANGEMENTS: dict[str, Change] = {
     "(batch, rows, frames)": lambda x: x,
-    "(batch, frames, rows)": lambda x: x.transpose(1, 2),
+    "(batch, frames, rows)": lambda x: x.transpose(1, 2).contiguous(),  # see frami_edge.teacher.inputs.arrange
     "(batch, 1, rows, frames)": lambda x: x.unsqueeze(1),
-    "(batch, 1, frames, rows)": lambda x: x.transpose(1, 2).unsqueeze(1),
+    "(batch, 1, frames, rows)": lambda x: x.transpose(1, 2).contiguous().unsqueeze(1),
 }
 
 

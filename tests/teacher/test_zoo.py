@@ -119,7 +119,7 @@ def test_the_script_makes_a_table_and_goes_on_where_it_stopped(tmp_path: Path, c
     assert zoo.main(words) == 0
     printed = capsys.readouterr().out
     row = next(line for line in printed.splitlines() if line.startswith("| tcresnet"))
-    assert row.count("|") == 11 and " mean | 9 | 254 k " in row and "n = 20" in printed
+    assert row.count("|") == 12 and " mean | 9 | 254 k " in row and "n = 20" in printed
     made = {path: path.stat().st_mtime_ns for path in (tmp_path / "zoo" / "tcresnet").glob("*.pt")}
     assert {path.name for path in made} == {"teacher.pt", "student.pt", "kd.pt"}
     (tmp_path / "zoo" / "tcresnet" / "result.json").unlink()
