@@ -13,6 +13,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from zoo import share
+
 from frami_edge import checkpoints
 from frami_edge.datasets import Clip, open_dataset
 from frami_edge.errors import EXIT_OK, FramiError
@@ -64,10 +66,6 @@ def slowed(model: Model, rate: float) -> Model:
     clip = dict(model.clip)
     clip |= {"sample_rate": round(clip["sample_rate"] * rate), "seconds": clip["seconds"] / rate}
     return replace(model, clip=clip)
-
-
-def share(ours: list[int], theirs: list[int]) -> float:
-    return sum(a == b for a, b in zip(ours, theirs, strict=True)) / len(ours)
 
 
 if __name__ == "__main__":
