@@ -39,6 +39,7 @@ class Inversion(Table):
     smooth: bool  # average neighbouring frames at the end of the generator
     bn_weight: NotNegative  # alpha
     bn_momentum: Fraction
+    dead_channel_limit: NotNegative  # standard deviations that channels without variance give BatchNorm; 0: no limit
     input_weight: NotNegative  # of the input's mean and variance, where the card knows them; not in the paper
     class_weight: NotNegative  # beta
     adversarial_weight: NotNegative  # gamma

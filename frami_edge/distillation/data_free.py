@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import torch
@@ -14,6 +15,7 @@ from frami_edge.distillation.verdict import Verdict, judge
 from frami_edge.errors import FramiError
 from frami_edge.inversion import views
 from frami_edge.inversion.bank import Bank
+from frami_edge.inversion.batch_norm import dead_channels_limited
 from frami_edge.inversion.synthesizer import make_synthesizer
 from frami_edge.networks.base import Network
 from frami_edge.processes import ALONE, Alone
@@ -73,10 +75,11 @@ class DataFreeDistillation:
     def run(self, report: Report = lambda progress: None) -> Network:
         """The whole of it; returns the student of the last step, in eval mode on the CPU."""
         finish = self.recipe.distillation.finish
-        while self._synthesizing():
-            self._one_batch(report)
-        while self.finish_steps < finish.steps:
-            self._one_section(finish, report)
+        with self._limited():
+            while self._synthesizing():
+                self._one_batch(report)
+            while self.finish_steps < finish.steps:
+                self._one_section(finish, report)
         student = self.finishing.student if self.finishing else self.alternating.student
         return student.eval().cpu()
 
@@ -91,7 +94,11 @@ class DataFreeDistillation:
 
     def verdict(self, student: Network) -> Verdict:
         """Judge a student on fresh samples, without a recording."""
-        return judge(student, self.synthesizer, self.bank)
+        with self._limited():
+            return judge(student, self.synthesizer, self.bank)
+
+    def _limited(self) -> AbstractContextManager[None]:
+        return dead_channels_limited(self.teacher, self.recipe.inversion.dead_channel_limit)
 
     def _one_batch(self, report: Report) -> None:
         """One epoch of Algorithm 1: each process synthesizes a batch, then the student learns from the bank."""
@@ -214,6 +221,8 @@ def taken_over(state: dict[str, Any], inversion: Inversion) -> dict[str, Any]:
     Raises:
         FramiError: the run has not made all of its samples.
     """
+    if "processes" not in state:
+        raise FramiError("It is a run of another version of frami-edge.", "Make its samples anew, without --bank.")
     made = "finishing" in state or (state["batches"] >= inversion.batches and not inversion.minutes)
     if not made:
         raise FramiError(f"It has {state['batches']} batches, and is not done with its samples.",

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from frami_edge.teacher.taps import Teacher
+from frami_edge.teacher.taps import BatchNorm, Teacher
 
 SCALE_FLOOR = 1e-6  # real teachers have dead channels with variances below 1e-10
 
@@ -70,9 +70,43 @@ def recording(teacher: Teacher) -> Iterator[dict[str, Statistics]]:
 
         return hook
 
-    handles = [module.register_forward_pre_hook(keep(name)) for name, module in teacher.batch_norms().items()]
+    # before the hooks of dead_channels_limited: what comes in is recorded, not what is let through
+    handles = [module.register_forward_pre_hook(keep(name), prepend=True)
+               for name, module in teacher.batch_norms().items()]
     try:
         yield found
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def dead_channels(module: BatchNorm) -> Tensor:
+    """Which channels have less variance than the layer's own epsilon, (channels,): they were (nearly) constant."""
+    assert module.running_var is not None
+    return module.running_var < module.eps
+
+
+@contextlib.contextmanager
+def dead_channels_limited(teacher: Teacher, deviations: float) -> Iterator[None]:
+    """Within the block, dead channels give each BatchNorm only what they gave in training.
+
+    A channel whose variance is next to nothing is multiplied by 1 / sqrt(eps), 316 as a rule: whatever is new in it
+    drowns all else behind. What differs from its mean by more than ``deviations`` of its standard deviations is cut
+    there; no recording of the training set can tell the difference. 0 lets everything through.
+    """
+    def limit(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        assert isinstance(module, BatchNorm) and module.running_mean is not None and module.running_var is not None
+        reach = deviations * module.running_var.sqrt()
+        reach = torch.where(dead_channels(module), reach, torch.inf)
+        x, *rest = inputs
+        shape = (1, -1) + (1,) * (x.dim() - 2)
+        low, high = ((module.running_mean + sign * reach).view(shape).to(x.dtype) for sign in (-1, 1))
+        return torch.clamp(x, low, high), *rest
+
+    modules = [module for module in teacher.batch_norms().values() if dead_channels(module).any()] if deviations else []
+    handles = [module.register_forward_pre_hook(limit) for module in modules]
+    try:
+        yield
     finally:
         for handle in handles:
             handle.remove()

@@ -1,5 +1,7 @@
 """BatchNorm statistics: exact values, exact gradients, and hooks that stay out of other passes."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -89,6 +91,33 @@ def test_a_second_pass_outside_the_block_changes_nothing(teacher: Teacher) -> No
     assert len(before) == len(teacher.batch_norms()) == 13
     assert all(torch.equal(found[name].mean, mean) for name, mean in before.items())
     assert not any(module._forward_pre_hooks for module in teacher.net.modules())
+
+
+def test_what_is_new_in_a_dead_channel_is_not_let_through(teacher: Teacher) -> None:
+    x = torch.randn(4, 40, 60)
+    untouched = teacher(x)
+    with batch_norm.dead_channels_limited(teacher, 10.0):
+        assert torch.equal(teacher(x), untouched)  # a network without dead channels is as it was
+    name, layer = next((name, module) for name, module in teacher.batch_norms().items() if len(module.running_var) > 1)
+    layer.running_var[1] = 1e-10
+    alive = torch.arange(len(layer.running_var)) != 1
+    given: list[torch.Tensor] = []
+    watch = layer.register_forward_hook(lambda _module, _inputs, output: given.append(output.detach()))
+    free = teacher(x)
+    x.requires_grad_()
+    with batch_norm.dead_channels_limited(teacher, 10.0), batch_norm.recording(teacher) as found:
+        limited = teacher(x)
+    wild, tame = given
+    watch.remove()
+    most = 10 * 1e-5 / math.sqrt(1e-10 + layer.eps)  # ten deviations, normalised
+    swing = ((tame - layer.bias.view(1, -1, 1, 1)) / layer.weight.view(1, -1, 1, 1))[:, 1].abs().max()
+    assert float(swing) <= most * 1.01 < 0.01 * float(wild[:, 1].abs().max())
+    assert torch.equal(wild[:, alive], tame[:, alive]) and not torch.equal(free, limited)
+    assert float(found[name].variance[1].detach()) > 1e-4  # what came in is still seen, and has a gradient
+    assert torch.autograd.grad(found[name].variance[1], x)[0].abs().sum() > 0
+    assert not any(module._forward_pre_hooks for module in teacher.net.modules())
+    with batch_norm.dead_channels_limited(teacher, 0.0):
+        assert torch.equal(teacher(x), free)
 
 
 def test_history_blends_and_only_the_batch_has_a_gradient() -> None:
