@@ -39,7 +39,7 @@ class Inversion(Table):
     smooth: bool  # average neighbouring frames at the end of the generator
     bn_weight: NotNegative  # alpha
     bn_momentum: Fraction
-    dead_channel_limit: NotNegative  # standard deviations that channels without variance give BatchNorm; 0: no limit
+    constant_channel_limit: NotNegative  # standard deviations, of channels constant in training; 0: none
     input_weight: NotNegative  # of the input's mean and variance, where the card knows them; not in the paper
     class_weight: NotNegative  # beta
     adversarial_weight: NotNegative  # gamma

@@ -30,7 +30,7 @@ SENTENCES: dict[str, Any] = {
         "smooth": "Average neighbouring frames at the end of the generator.",
         "bn_weight": "alpha: weight of the distance to the teacher's BatchNorm statistics (Eq. 4).",
         "bn_momentum": "Share of earlier batches in these statistics; makes small batches usable.",
-        "dead_channel_limit": "Standard deviations that channels without variance may give BatchNorm; 0: no limit.",
+        "constant_channel_limit": "How far channels that were constant in training may go, in deviations; 0: no limit.",
         "input_weight": "Weight of the input's own mean and variance, where the card knows them; not in the paper.",
         "class_weight": "beta: weight of the cross-entropy to the label that a sample shall have (Eq. 4).",
         "adversarial_weight": "gamma: weight of disagreement between teacher and student (Eq. 4).",

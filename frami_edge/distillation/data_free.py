@@ -15,7 +15,7 @@ from frami_edge.distillation.verdict import Verdict, judge
 from frami_edge.errors import FramiError
 from frami_edge.inversion import views
 from frami_edge.inversion.bank import Bank
-from frami_edge.inversion.batch_norm import dead_channels_limited
+from frami_edge.inversion.batch_norm import constant_channels_limited
 from frami_edge.inversion.synthesizer import make_synthesizer
 from frami_edge.networks.base import Network
 from frami_edge.processes import ALONE, Alone
@@ -98,7 +98,7 @@ class DataFreeDistillation:
             return judge(student, self.synthesizer, self.bank)
 
     def _limited(self) -> AbstractContextManager[None]:
-        return dead_channels_limited(self.teacher, self.recipe.inversion.dead_channel_limit)
+        return constant_channels_limited(self.teacher, self.recipe.inversion.constant_channel_limit)
 
     def _one_batch(self, report: Report) -> None:
         """One epoch of Algorithm 1: each process synthesizes a batch, then the student learns from the bank."""

@@ -70,7 +70,7 @@ def recording(teacher: Teacher) -> Iterator[dict[str, Statistics]]:
 
         return hook
 
-    # before the hooks of dead_channels_limited: what comes in is recorded, not what is let through
+    # in front of the hooks of constant_channels_limited: what comes in is recorded, not what is let through
     handles = [module.register_forward_pre_hook(keep(name), prepend=True)
                for name, module in teacher.batch_norms().items()]
     try:
@@ -80,31 +80,30 @@ def recording(teacher: Teacher) -> Iterator[dict[str, Statistics]]:
             handle.remove()
 
 
-def dead_channels(module: BatchNorm) -> Tensor:
-    """Which channels have less variance than the layer's own epsilon, (channels,): they were (nearly) constant."""
+def constant_channels(module: BatchNorm) -> Tensor:
+    """Which channels have less variance than the layer's own epsilon, (channels,): they hardly moved in training."""
     assert module.running_var is not None
     return module.running_var < module.eps
 
 
 @contextlib.contextmanager
-def dead_channels_limited(teacher: Teacher, deviations: float) -> Iterator[None]:
-    """Within the block, dead channels give each BatchNorm only what they gave in training.
+def constant_channels_limited(teacher: Teacher, deviations: float) -> Iterator[None]:
+    """Within the block, channels that were constant in training give BatchNorm only what they gave it then.
 
-    A channel whose variance is next to nothing is multiplied by 1 / sqrt(eps), 316 as a rule: whatever is new in it
-    drowns all else behind. What differs from its mean by more than ``deviations`` of its standard deviations is cut
-    there; no recording of the training set can tell the difference. 0 lets everything through.
+    BatchNorm multiplies such a channel by 1 / sqrt(eps), 316 as a rule, so that whatever is new in it drowns all else
+    behind. It is cut ``deviations`` of its standard deviations from its mean, further than recordings of the training
+    set reach; 0 lets everything through.
     """
     def limit(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         assert isinstance(module, BatchNorm) and module.running_mean is not None and module.running_var is not None
-        reach = deviations * module.running_var.sqrt()
-        reach = torch.where(dead_channels(module), reach, torch.inf)
+        reach = torch.where(constant_channels(module), deviations * module.running_var.sqrt(), torch.inf)
         x, *rest = inputs
         shape = (1, -1) + (1,) * (x.dim() - 2)
         low, high = ((module.running_mean + sign * reach).view(shape).to(x.dtype) for sign in (-1, 1))
         return torch.clamp(x, low, high), *rest
 
-    modules = [module for module in teacher.batch_norms().values() if dead_channels(module).any()] if deviations else []
-    handles = [module.register_forward_pre_hook(limit) for module in modules]
+    handles = [module.register_forward_pre_hook(limit) for module in teacher.batch_norms().values()
+               if deviations and constant_channels(module).any()]
     try:
         yield
     finally:

@@ -93,11 +93,11 @@ def test_a_second_pass_outside_the_block_changes_nothing(teacher: Teacher) -> No
     assert not any(module._forward_pre_hooks for module in teacher.net.modules())
 
 
-def test_what_is_new_in_a_dead_channel_is_not_let_through(teacher: Teacher) -> None:
+def test_what_is_new_in_a_constant_channel_is_not_let_through(teacher: Teacher) -> None:
     x = torch.randn(4, 40, 60)
     untouched = teacher(x)
-    with batch_norm.dead_channels_limited(teacher, 10.0):
-        assert torch.equal(teacher(x), untouched)  # a network without dead channels is as it was
+    with batch_norm.constant_channels_limited(teacher, 10.0):
+        assert torch.equal(teacher(x), untouched)  # a network without such channels is as it was
     name, layer = next((name, module) for name, module in teacher.batch_norms().items() if len(module.running_var) > 1)
     layer.running_var[1] = 1e-10
     alive = torch.arange(len(layer.running_var)) != 1
@@ -105,7 +105,7 @@ def test_what_is_new_in_a_dead_channel_is_not_let_through(teacher: Teacher) -> N
     watch = layer.register_forward_hook(lambda _module, _inputs, output: given.append(output.detach()))
     free = teacher(x)
     x.requires_grad_()
-    with batch_norm.dead_channels_limited(teacher, 10.0), batch_norm.recording(teacher) as found:
+    with batch_norm.constant_channels_limited(teacher, 10.0), batch_norm.recording(teacher) as found:
         limited = teacher(x)
     wild, tame = given
     watch.remove()
@@ -116,7 +116,7 @@ def test_what_is_new_in_a_dead_channel_is_not_let_through(teacher: Teacher) -> N
     assert float(found[name].variance[1].detach()) > 1e-4  # what came in is still seen, and has a gradient
     assert torch.autograd.grad(found[name].variance[1], x)[0].abs().sum() > 0
     assert not any(module._forward_pre_hooks for module in teacher.net.modules())
-    with batch_norm.dead_channels_limited(teacher, 0.0):
+    with batch_norm.constant_channels_limited(teacher, 0.0):
         assert torch.equal(teacher(x), free)
 
 
