@@ -200,7 +200,9 @@ def _parse(table: dict[str, Any], where: str, model: type[T]) -> T:
     try:
         return model.model_validate(table)
     except ValidationError as error:
-        raise FramiError(f"{where}: {explain(error, model)}", exit_code=EXIT_USAGE) from error
+        hint = ("A file that another version wrote may lack it: 'frami-edge recipes quick' gives its value."
+                if error.errors()[0]["type"] == "missing" else "")
+        raise FramiError(f"{where}: {explain(error, model)}", hint, exit_code=EXIT_USAGE) from error
 
 
 __all__ = ["Cell", "Distillation", "Inversion", "Phase", "Recipe", "Training", "TrainingRecipe", "cell", "load",

@@ -125,6 +125,16 @@ def test_unknown_recipe_names_the_nearest() -> None:
         recipe.load("missing.toml")
 
 
+def test_a_recipe_of_an_earlier_version_says_what_it_lacks(tmp_path: Path) -> None:
+    """Keys are added from version to version; the recipe beside an old run has none of them."""
+    old = tmp_path / "recipe.toml"
+    lines = recipe.load("quick").to_toml().splitlines()
+    old.write_text("\n".join(line for line in lines if not line.startswith("constant_channel_limit")))
+    with pytest.raises(FramiError, match="inversion.constant_channel_limit: Field required") as error:
+        recipe.load(str(old))
+    assert "another version" in error.value.hint
+
+
 def test_a_recipe_extends_another_and_changes_single_values(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     (tmp_path / "mine.toml").write_text('extends = "quick"\n[inversion]\ntau = 0.5\n[distillation.finish]\nsteps = 7\n')

@@ -8,7 +8,7 @@ import torch
 from frami_edge import networks, recipe
 from frami_edge.card import Clip, TeacherCard
 from frami_edge.compute import choose
-from frami_edge.distillation.data_free import DataFreeDistillation, Progress, mixed
+from frami_edge.distillation.data_free import DataFreeDistillation, Progress, mixed, taken_over
 from frami_edge.distillation.distiller import Distiller, Lesson, Replay
 from frami_edge.errors import FramiError
 from frami_edge.inversion.bank import Bank
@@ -209,3 +209,8 @@ def test_a_student_that_diverges_is_told_and_kept(tmp_path: Path) -> None:
         distiller.learn(lesson._replace(logits=lesson.logits * float("inf")))
     assert "lr=" in raised.value.hint
     assert all(torch.equal(old, new) for old, new in zip(before, student.parameters(), strict=True))
+
+
+def test_the_samples_of_an_earlier_versions_run_are_refused_by_name() -> None:
+    with pytest.raises(FramiError, match="another version"):
+        taken_over({"batches": 24, "synthesizer": {}, "finishing": {}}, recipe.load("quick").inversion)
