@@ -91,7 +91,7 @@ def test_every_key_has_a_sentence() -> None:
 
 
 def test_presets() -> None:
-    assert {"quick", "paper"} <= set(recipe.names())
+    assert {"quick", "thorough", "paper"} <= set(recipe.names())
     paper = recipe.load("paper")
     assert paper.inversion.restart and paper.inversion.steps == 200 and not paper.inversion.prepare
     assert paper.distillation.alternate.temperature == 20 and paper.distillation.finish.steps == 0
