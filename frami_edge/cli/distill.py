@@ -7,17 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from frami_edge.cli import console
+from frami_edge.cli.verdict import print_verdict
 from frami_edge.errors import EXIT_USAGE, FramiError
 
 if TYPE_CHECKING:
     from frami_edge.distillation.data_free import Progress
-    from frami_edge.distillation.verdict import Verdict
     from frami_edge.recipe import Recipe
     from frami_edge.runs import RunDirectory
     from frami_edge.teacher.opening import OpenedTeacher
 
 LOGGED_STEPS = 50  # between lines where stderr is no terminal
-LEAST_CONFIDENCE = 0.5  # of the teacher in the class asked for; good runs have over 0.9
 
 WITHOUT_BN = ("The teacher has no BatchNorm: nothing held the samples to the statistics of its training data (the gap "
               "of 0 measures nothing), only its classes and the contrast shaped them. The agreement above says little: "
@@ -176,7 +175,7 @@ def run_distill(opened: "OpenedTeacher", teacher_path: Path, student: str, out: 
         }
         checkpoints.save(out, network, opened.card, provenance)
         run.log({"verdict": verdict._asdict()})
-    _print_verdict(out, run.path, verdict, time.monotonic() - started)
+    print_verdict(out, run.path, verdict, time.monotonic() - started)
     return out
 
 
@@ -293,25 +292,3 @@ def _with_progress(work: Any) -> Any:
                 console.err.print(f"{progress.phase} {progress.done}/{progress.total}: {losses}", soft_wrap=True)
 
         return work.run(report)
-
-
-def _print_verdict(out: Path, run: Path, verdict: "Verdict", seconds: float) -> None:
-    lines = [
-        f"{out} after {seconds / 60:.1f} minutes (run: {run})",
-        f"On {verdict.samples} fresh samples, seen by neither bank nor student:",
-        f"  agreement with the teacher  {verdict.agreement:7.1%}",
-        f"  teacher's confidence        {verdict.teacher_confidence:7.1%}",
-        f"  BatchNorm gap               {verdict.bn_gap:7.3f}   (of noise: {verdict.noise_bn_gap:.3f})",
-        f"  diversity within a class    {verdict.diversity:7.3f}   (mean cosine distance)",
-    ]
-    if verdict.richness is not None:
-        lines.append(f"  temporal richness           {verdict.richness:7.1%}   (chunks of their sample's class; their "
-                     f"logits spread by {verdict.chunk_spread:.2f})")
-    lines.append(f"These are synthesized sounds: with labelled recordings, 'frami-edge eval {out} DIR' gives the "
-                 "accuracy.")
-    console.out.print("\n".join(lines), highlight=False, soft_wrap=True)
-    if verdict.teacher_confidence < LEAST_CONFIDENCE:
-        console.err.print("warning: the synthesis has failed: the teacher does not hear the classes that were asked "
-                          "for, so the student learned from sounds that mean nothing. Do not use it. 'frami-edge "
-                          f"inspect' says whether the card can be right, {run / 'metrics.jsonl'} how the losses went.",
-                          highlight=False, markup=False, soft_wrap=True)

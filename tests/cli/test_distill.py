@@ -12,8 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 from frami_edge import checkpoints
-from frami_edge.cli.distill import _print_verdict
 from frami_edge.cli.main import app
+from frami_edge.cli.verdict import print_verdict
 from frami_edge.distillation.verdict import Verdict
 
 run = CliRunner().invoke
@@ -116,6 +116,6 @@ def test_switches_stand_for_their_settings(folder: Path) -> None:
 def test_a_synthesis_that_failed_is_called_so(confidence: float, warned: bool,
                                               capsys: pytest.CaptureFixture[str]) -> None:
     verdict = Verdict(128, 0.9, confidence, 827.0, 1e6, 0.1, None, None)
-    _print_verdict(Path("student.pt"), Path("student.run"), verdict, 60)
+    print_verdict(Path("student.pt"), Path("student.run"), verdict, 60)
     printed = capsys.readouterr()
     assert ("synthesis has failed" in printed.err) == warned and "teacher's confidence" in printed.out

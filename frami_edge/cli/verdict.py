@@ -1,0 +1,34 @@
+"""What `distill` says of a student at the end."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from frami_edge.cli import console
+
+if TYPE_CHECKING:
+    from frami_edge.distillation.verdict import Verdict
+
+LEAST_CONFIDENCE = 0.5  # of the teacher in the class asked for; good runs have over 0.9
+
+
+def print_verdict(out: Path, run: Path, verdict: "Verdict", seconds: float) -> None:
+    """The verdict, and what to think of it where it is bad."""
+    lines = [
+        f"{out} after {seconds / 60:.1f} minutes (run: {run})",
+        f"On {verdict.samples} fresh samples, seen by neither bank nor student:",
+        f"  agreement with the teacher  {verdict.agreement:7.1%}",
+        f"  teacher's confidence        {verdict.teacher_confidence:7.1%}",
+        f"  BatchNorm gap               {verdict.bn_gap:7.3f}   (of noise: {verdict.noise_bn_gap:.3f})",
+        f"  diversity within a class    {verdict.diversity:7.3f}   (mean cosine distance)",
+    ]
+    if verdict.richness is not None:
+        lines.append(f"  temporal richness           {verdict.richness:7.1%}   (chunks of their sample's class; their "
+                     f"logits spread by {verdict.chunk_spread:.2f})")
+    lines.append(f"These are synthesized sounds: with labelled recordings, 'frami-edge eval {out} DIR' gives the "
+                 "accuracy.")
+    console.out.print("\n".join(lines), highlight=False, soft_wrap=True)
+    if verdict.teacher_confidence < LEAST_CONFIDENCE:
+        console.err.print("warning: the synthesis has failed: the teacher does not hear the classes that were asked "
+                          "for, so the student learned from sounds that mean nothing. Do not use it. 'frami-edge "
+                          f"inspect' says whether the card can be right, {run / 'metrics.jsonl'} how the losses went.",
+                          highlight=False, markup=False, soft_wrap=True)
