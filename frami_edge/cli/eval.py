@@ -1,10 +1,12 @@
 """`frami-edge eval`: how many labelled recordings a model recognises."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from frami_edge.cli import console, options
+from frami_edge.errors import EXIT_USAGE, FramiError
 
 if TYPE_CHECKING:
     from frami_edge.datasets import Clip
@@ -20,6 +22,7 @@ Accuracy of MODEL on the labelled recordings in FOLDER: n, per class, confusion 
   frami-edge eval student.onnx esc10 --test 5             # fold 5 only
   frami-edge eval student.pt fsdd --test theo --json
   frami-edge eval vendor/teacher.pt fsdd --trust          # run the model.py that its card names
+  frami-edge eval student.pt fsdd --test theo --against teacher.pt    # and how often the two decide alike
 
 MODEL is an exported .onnx (needs no torch), a student.pt or a teacher. FOLDER is ESC-50, ESC-10, UrbanSound8K,
 AudioMNIST, the Free Spoken Digit Dataset, or a folder for each class.
@@ -33,6 +36,9 @@ def register(app: typer.Typer) -> None:
         folder: options.DataFolder,
         dataset: options.Layout = "auto",
         test: options.TestGroups = None,
+        against: Annotated[Path | None, typer.Option(
+            metavar="FILE", help="Another model, a student's teacher as a rule: say how often both name the same "
+            "class. --card and --arch are for this one then.")] = None,
         as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
         card: options.Card = None,
         arch: options.Arch = None,
@@ -44,18 +50,31 @@ def register(app: typer.Typer) -> None:
         from frami_edge.datasets import open_dataset
         from frami_edge.evaluation import open_model
 
-        opened = open_model(model, card=card, arch=arch, trust=trust, threads=threads)
+        of_first = (None, None) if against else (card, arch)
+        opened = open_model(model, card=of_first[0], arch=of_first[1], trust=trust, threads=threads)
+        other = open_model(against, card=card, arch=arch, trust=trust, threads=threads) if against else None
+        if other and other.labels != opened.labels:
+            raise FramiError(f"{model} and {against} do not have the same classes in the same order.",
+                             exit_code=EXIT_USAGE)
         data = open_dataset(folder, dataset).with_labels(opened.labels)
         if test:
             data = data.split(*test)[1]
         evaluation = with_progress(opened, data.clips)
+        beside = with_progress(other, data.clips) if other else None
         if as_json:
             result = {"model": str(model), "dataset": data.name, "groups": data.groups} | evaluation.as_dict()
+            if beside:
+                same = evaluation.agreements(beside)
+                result["against"] = {"model": str(against), "correct": beside.correct, "accuracy": beside.accuracy,
+                                     "same": same, "agreement": same / evaluation.n}
             typer.echo(json.dumps(result, indent=2))
         else:
             console.out.print(f"{model} on {data.name}" + (f", {' and '.join(test)} only" if test else ""),
                               highlight=False, markup=False, soft_wrap=True)
             print_evaluation(evaluation)
+            if beside:
+                console.out.print(f"{against}: {summary(beside)}\n{agreement(evaluation, beside)}", highlight=False,
+                                  markup=False, soft_wrap=True)
 
 
 def with_progress(model: "Model", clips: "tuple[Clip, ...]") -> "Evaluation":
@@ -74,6 +93,16 @@ def summary(evaluation: "Evaluation") -> str:
     low, high = wilson_interval(evaluation.correct, evaluation.n)
     return (f"{evaluation.correct} of {evaluation.n} right: {100 * evaluation.accuracy:.1f} % "
             f"(95 % interval {100 * low:.1f} to {100 * high:.1f})")
+
+
+def agreement(one: "Evaluation", other: "Evaluation") -> str:
+    """For example: Both decide alike on 495 of 500: 99.0 % (95 % interval 97.7 to 99.6)."""
+    from frami_edge.evaluation import wilson_interval
+
+    same = one.agreements(other)
+    low, high = wilson_interval(same, one.n)
+    return (f"Both decide alike on {same} of {one.n}: {100 * same / one.n:.1f} % (95 % interval {100 * low:.1f} to "
+            f"{100 * high:.1f})")
 
 
 def print_evaluation(evaluation: "Evaluation") -> None:

@@ -84,6 +84,25 @@ def test_the_exported_model_has_the_same_confusion(loudness: Loudness) -> None:
     assert of_export["confusion"] == of_student["confusion"] == [[2, 1], [0, 2]]
 
 
+def test_how_often_two_models_decide_alike(loudness: Loudness, tmp_path: Path) -> None:
+    """The other one hears nothing but quiet clips: so does the first in two of five."""
+    stored = checkpoints.load(loudness.model)
+    with torch.no_grad():
+        stored.network.classifier.bias.copy_(torch.tensor([100.0, -100.0]))
+    checkpoints.save(tmp_path / "deaf.pt", stored.network, stored.card, {})
+    done = evaluate(loudness.model, loudness.data, "--against", tmp_path / "deaf.pt")
+    assert done.exit_code == 0 and "4 of 5 right" in done.stdout and "deaf.pt: 3 of 5 right" in done.stdout
+    assert "Both decide alike on 2 of 5: 40.0 %" in done.stdout
+    found = json.loads(evaluate(loudness.model, loudness.data, "--against", tmp_path / "deaf.pt", "--json").stdout)
+    assert found["correct"] == 4
+    assert {name: found["against"][name] for name in ("correct", "same", "agreement")} == {
+        "correct": 3, "same": 2, "agreement": 0.4}
+    renamed = stored.card.model_copy(update={"labels": ("loud", "quiet")})
+    checkpoints.save(tmp_path / "renamed.pt", stored.network, renamed, {})
+    done = evaluate(loudness.model, loudness.data, "--against", tmp_path / "renamed.pt")
+    assert done.exit_code == 2 and "same classes in the same order" in done.stderr
+
+
 def test_what_cannot_be_evaluated_is_said(loudness: Loudness, tmp_path: Path) -> None:
     (tmp_path / "other" / "meow").mkdir(parents=True)
     (tmp_path / "other" / "meow" / "1.wav").touch()
