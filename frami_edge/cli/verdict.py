@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from frami_edge.distillation.verdict import Verdict
 
 LEAST_CONFIDENCE = 0.5  # of the teacher in the class asked for; good runs have over 0.9
+LEAST_AGREEMENT = 0.96  # good runs have 98 % or more (docs/results.md, the zoo)
 
 
 def print_verdict(out: Path, run: Path, verdict: "Verdict", seconds: float) -> None:
@@ -31,4 +32,8 @@ def print_verdict(out: Path, run: Path, verdict: "Verdict", seconds: float) -> N
         console.err.print("warning: the synthesis has failed: the teacher does not hear the classes that were asked "
                           "for, so the student learned from sounds that mean nothing. Do not use it. 'frami-edge "
                           f"inspect' says whether the card can be right, {run / 'metrics.jsonl'} how the losses went.",
+                          highlight=False, markup=False, soft_wrap=True)
+    elif verdict.agreement < LEAST_AGREEMENT:
+        console.err.print(f"note: the student decides otherwise than its teacher on {1 - verdict.agreement:.0%} of "
+                          "these, and will on more of real recordings. More samples help as a rule: --recipe thorough.",
                           highlight=False, markup=False, soft_wrap=True)
