@@ -28,7 +28,8 @@ Make a student that imitates TEACHER, without a single recording.
 \b
   frami-edge distill teacher.pt --student wrn16
   frami-edge distill vendor/teacher.pt --trust      # run the card's model.py
-  frami-edge distill teacher.pt --set inversion.batches=48   # more samples
+  frami-edge distill teacher.pt --recipe thorough   # three times the samples
+  frami-edge distill teacher.pt --set inversion.batches=48   # or as many as you like
   frami-edge distill teacher.pt --method cmi        # a rival, with its published numbers
   frami-edge distill teacher.pt --student my.py:build   # a network of your own: build(classes, n_mels)
   frami-edge distill teacher.pt --student bcresnet3 --bank student.run --out small.pt   # from the samples there are
