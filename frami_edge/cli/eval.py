@@ -50,17 +50,16 @@ def register(app: typer.Typer) -> None:
         from frami_edge.datasets import open_dataset
         from frami_edge.evaluation import open_model
 
-        of_first = (None, None) if against else (card, arch)
-        opened = open_model(model, card=of_first[0], arch=of_first[1], trust=trust, threads=threads)
-        other = open_model(against, card=card, arch=arch, trust=trust, threads=threads) if against else None
-        if other and other.labels != opened.labels:
+        vendors = open_model(against or model, card=card, arch=arch, trust=trust, threads=threads)
+        opened = open_model(model, trust=trust, threads=threads) if against else vendors
+        if vendors.labels != opened.labels:
             raise FramiError(f"{model} and {against} do not have the same classes in the same order.",
                              exit_code=EXIT_USAGE)
         data = open_dataset(folder, dataset).with_labels(opened.labels)
         if test:
             data = data.split(*test)[1]
         evaluation = with_progress(opened, data.clips)
-        beside = with_progress(other, data.clips) if other else None
+        beside = with_progress(vendors, data.clips) if against else None
         if as_json:
             result = {"model": str(model), "dataset": data.name, "groups": data.groups} | evaluation.as_dict()
             if beside:
