@@ -13,8 +13,6 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from zoo import share
-
 from frami_edge import checkpoints
 from frami_edge.datasets import Clip, open_dataset
 from frami_edge.errors import EXIT_OK, FramiError
@@ -59,6 +57,10 @@ def answers(model: Model, clips: tuple[Clip, ...], rates: list[float]) -> list[i
 def dealt(clips: tuple[Clip, ...], hands: int) -> list[tuple[Clip, ...]]:
     """Every Nth clip, N times."""
     return [clips[first::hands] for first in range(hands)]
+
+
+def share(ours: list[int], theirs: list[int]) -> float:
+    return sum(a == b for a, b in zip(ours, theirs, strict=True)) / len(ours)
 
 
 def slowed(model: Model, rate: float) -> Model:

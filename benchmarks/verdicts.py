@@ -46,8 +46,9 @@ def main(words: list[str] | None = None) -> int:
             if student.provenance.get("teacher_sha256") != opened.sha256:
                 raise FramiError(f"{path} is not a student of {given.teacher}.")
             ours = evaluate(torch_model(student.network, student.card), clips)
+            alike = ours.agreements(taught.predicted)
             kept[str(path)] = {"teacher": given.teacher.parent.name, "n": ours.n, "accuracy": ours.accuracy,
-                               "real": ours.agreements(taught) / ours.n, "verdict": student.provenance["verdict"]}
+                               "real": alike / ours.n, "verdict": student.provenance["verdict"]}
             write_atomically(given.out, lambda aside: aside.write_text(json.dumps(kept, indent=2), encoding="utf-8"))
     except FramiError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -21,13 +21,12 @@ import zoo_networks
 from torch import Tensor, nn
 
 from frami_edge import checkpoints, networks
-from frami_edge.audio import read_clip
 from frami_edge.card import TeacherCard
 from frami_edge.cli.distill import run_distill
 from frami_edge.compute import Compute, choose
-from frami_edge.datasets import Clip, open_dataset
+from frami_edge.datasets import open_dataset
 from frami_edge.errors import FramiError
-from frami_edge.evaluation import Model, torch_model
+from frami_edge.evaluation import evaluate, torch_model
 from frami_edge.files import write_atomically
 from frami_edge.probing import clip_output
 from frami_edge.recordings import Recordings, load
@@ -124,26 +123,16 @@ class Zoo:
     def _judge(self, opened: OpenedTeacher, student: nn.Module, kd: nn.Module) -> dict[str, Any]:
         teacher = opened.teacher.cpu()
         clips = self.test_clips
-        theirs = answers(torch_model(teacher, opened.card), clips)
+        theirs = evaluate(torch_model(teacher, opened.card), clips)
         row: dict[str, Any] = {
             "n": len(clips), "seed": self.given.seed, "pooling": teacher.taps.form.pooling,
             "batch_norms": len(teacher.batch_norms()), "parameters": networks.parameters(teacher.net),
-            "accuracy": share(theirs, [clip.label for clip in clips]),
+            "accuracy": theirs.accuracy,
         }
         for name, network in (("student", student), ("kd", kd)):
-            ours = answers(torch_model(network, opened.card), clips)
-            row[name] = {"agreement": share(ours, theirs), "accuracy": share(ours, [clip.label for clip in clips])}
+            ours = evaluate(torch_model(network, opened.card), clips)
+            row[name] = {"agreement": ours.agreements(theirs.predicted) / ours.n, "accuracy": ours.accuracy}
         return row
-
-
-def answers(model: Model, clips: tuple[Clip, ...]) -> list[int]:
-    """The class that ``model`` gives each clip."""
-    waves = (read_clip(clip.path, model.clip) for clip in clips)
-    return [int(model.logits(wave[None]).argmax()) for wave in waves]
-
-
-def share(ours: list[int], theirs: list[int]) -> float:
-    return sum(a == b for a, b in zip(ours, theirs, strict=True)) / len(ours)
 
 
 def table(rows: list[dict[str, Any]]) -> str:

@@ -64,9 +64,9 @@ class Evaluation:
                  for i, j in np.argwhere(self.confusion) if i != j]
         return sorted(wrong, key=lambda entry: -entry[2])
 
-    def agreements(self, other: "Evaluation") -> int:
-        """How many of the same clips ``other`` takes for the same class."""
-        return sum(ours == theirs for ours, theirs in zip(self.predicted, other.predicted, strict=True))
+    def agreements(self, predicted: Sequence[int]) -> int:
+        """How many of the same clips another model takes for the same class."""
+        return sum(ours == theirs for ours, theirs in zip(self.predicted, predicted, strict=True))
 
     def as_dict(self) -> dict[str, Any]:
         low, high = wilson_interval(self.correct, self.n)

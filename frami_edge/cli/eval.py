@@ -1,7 +1,7 @@
 """`frami-edge eval`: how many labelled recordings a model recognises."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -50,20 +50,21 @@ def register(app: typer.Typer) -> None:
         from frami_edge.datasets import open_dataset
         from frami_edge.evaluation import open_model
 
-        vendors = open_model(against or model, card=card, arch=arch, trust=trust, threads=threads)
-        opened = open_model(model, trust=trust, threads=threads) if against else vendors
-        if vendors.labels != opened.labels:
+        how: dict[str, Any] = {"card": card, "arch": arch}
+        opened = open_model(model, trust=trust, threads=threads, **({} if against else how))
+        other = open_model(against, trust=trust, threads=threads, **how) if against else None
+        if other and other.labels != opened.labels:
             raise FramiError(f"{model} and {against} do not have the same classes in the same order.",
                              exit_code=EXIT_USAGE)
         data = open_dataset(folder, dataset).with_labels(opened.labels)
         if test:
             data = data.split(*test)[1]
         evaluation = with_progress(opened, data.clips)
-        beside = with_progress(vendors, data.clips) if against else None
+        beside = with_progress(other, data.clips) if other else None
         if as_json:
             result = {"model": str(model), "dataset": data.name, "groups": data.groups} | evaluation.as_dict()
             if beside:
-                same = evaluation.agreements(beside)
+                same = evaluation.agreements(beside.predicted)
                 result["against"] = {"model": str(against), "correct": beside.correct, "accuracy": beside.accuracy,
                                      "same": same, "agreement": same / evaluation.n}
             typer.echo(json.dumps(result, indent=2))
@@ -98,7 +99,7 @@ def agreement(one: "Evaluation", other: "Evaluation") -> str:
     """For example: Both decide alike on 495 of 500: 99.0 % (95 % interval 97.7 to 99.6)."""
     from frami_edge.evaluation import wilson_interval
 
-    same = one.agreements(other)
+    same = one.agreements(other.predicted)
     low, high = wilson_interval(same, one.n)
     return (f"Both decide alike on {same} of {one.n}: {100 * same / one.n:.1f} % (95 % interval {100 * low:.1f} to "
             f"{100 * high:.1f})")

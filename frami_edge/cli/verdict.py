@@ -35,5 +35,6 @@ def print_verdict(out: Path, run: Path, verdict: "Verdict", seconds: float) -> N
                           highlight=False, markup=False, soft_wrap=True)
     elif verdict.agreement < LEAST_AGREEMENT:
         console.err.print(f"note: the student decides otherwise than its teacher on {1 - verdict.agreement:.0%} of "
-                          "these, and will on more of real recordings. More samples help as a rule: --recipe thorough.",
+                          "these, and will on more of real recordings. More samples help as a rule: --recipe thorough, "
+                          "or a larger inversion.batches than it has.",
                           highlight=False, markup=False, soft_wrap=True)

@@ -104,15 +104,15 @@ class Runner:
         else:
             opened, provenance = open_teacher(path), checkpoints.load(path).provenance
         test = column.data.with_labels(opened.card.labels).split(*cell.test)[1]
-        predicted = evaluate(torch_model(opened.teacher, opened.card), test.clips).predicted
+        found = evaluate(torch_model(opened.teacher, opened.card), test.clips)
         agreement = None
         if column.predicted and cell.kind != "teacher":
-            agreement = sum(map(int.__eq__, predicted, column.predicted)) / len(predicted)
+            agreement = found.agreements(column.predicted) / found.n
         seconds = provenance.get("seconds", 0.0)
         return Result(
             key, task.recipe, task.group, task.arm, cell.kind, cell.teacher, cell.student, column.data.name,
             list(cell.test), task.seed, options.budget if task.data_free else "", task.values, list(test.labels),
-            [column.name(clip.path) for clip in test.clips], [clip.label for clip in test.clips], list(predicted),
+            [column.name(clip.path) for clip in test.clips], [clip.label for clip in test.clips], list(found.predicted),
             agreement, sum(seconds.values()) if isinstance(seconds, dict) else seconds, provenance.get("samples"),
             provenance.get("verdict", {}), sha256(path), column.opened.sha256 if column.opened else "", __version__,
             provenance.get("compute", ""))
