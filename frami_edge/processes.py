@@ -4,6 +4,7 @@
 (:func:`join`) sets up what connects them. One process alone needs none of it.
 """
 
+import atexit
 import logging
 import os
 import sys
@@ -106,9 +107,16 @@ def join(device: torch.device, strategy: str) -> Alone:
     fabric = fabric_class(accelerator=device.type, devices=here, num_nodes=int(os.environ["WORLD_SIZE"]) // here,
                           strategy=strategy)
     fabric.launch()
+    # its threads, ended by the interpreter's own end, now and then end the process with a signal (gloo)
+    atexit.register(_leave)
     if device.type == "cuda":
         torch.cuda.set_device(fabric.device)
     return Together(fabric)
+
+
+def _leave() -> None:
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def supervise(count: int) -> int:
