@@ -15,7 +15,8 @@ SENTENCES: dict[str, Any] = {
         "": "How samples are synthesized (Eqs. 1 to 5, Algorithm 1).",
         "method": "What is optimised: frami, cmi, fastdfkd, adi, or noise, which optimises nothing.",
         "batches": "Batches synthesized in all; one for each epoch of Algorithm 1.",
-        "minutes": "Synthesize and alternate for so long instead, however many batches that makes; 0 counts batches.",
+        "minutes": "Synthesize and alternate for so long instead, however many batches that makes (a first one that "
+                   "would take longer ends early); 0 counts batches.",
         "warmup_batches": "The first of them come before the student learns anything, and without L_adv.",
         "batch_size": "Samples in a batch.",
         "steps": "Optimisation steps for a batch.",

@@ -1,5 +1,6 @@
 """Algorithm 1: synthesis and distillation in turn, then a fresh student over the whole bank."""
 
+import math
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -84,18 +85,31 @@ class DataFreeDistillation:
         return student.eval().cpu()
 
     def _synthesizing(self) -> bool:
-        """Whether another batch is due: by their number, or by the time that all sessions of the run have taken."""
+        """Whether another batch is due: by their number, or by the time that all sessions of the run have taken.
+
+        A time budget ends the first batch early, if need be; another one is begun only where it can be whole.
+        """
         inversion = self.recipe.inversion
         if self.complete:
             return False
         if inversion.minutes:
-            return self.processes.agreed(not self.batches or sum(self.seconds.values()) < 60 * inversion.minutes)
+            return self.processes.agreed(not self.batches or self._next_takes() <= self._seconds_left())
         return self.batches < inversion.batches
 
+    def _seconds_left(self) -> float:
+        """Of the time budget; infinite without one."""
+        minutes = self.recipe.inversion.minutes
+        return 60 * minutes - sum(self.seconds.values()) if minutes else math.inf
+
+    def _next_takes(self) -> float:
+        """Seconds that the next batch will take, as the steps before it did on average."""
+        steps_of, planned = self.recipe.inversion.steps_of, self.recipe.inversion.planned_steps(self.batches)
+        return sum(self.seconds.values()) / planned * steps_of(self.batches) * self.processes.size
+
     def verdict(self, student: Network) -> Verdict:
-        """Judge a student on fresh samples, without a recording."""
+        """Judge a student on fresh samples, without a recording; a time budget holds for each batch of them too."""
         with self._limited():
-            return judge(student, self.synthesizer, self.bank)
+            return judge(student, self.synthesizer, self.bank, 60 * self.recipe.inversion.minutes or math.inf)
 
     def _limited(self) -> AbstractContextManager[None]:
         return constant_channels_limited(self.teacher, self.recipe.inversion.constant_channel_limit)
@@ -110,7 +124,7 @@ class DataFreeDistillation:
         planned = self.batches + size if inversion.minutes else inversion.batches
         before, total = (inversion.planned_steps(batches) for batches in (self.batches, planned))
         made = self.synthesizer.synthesize(None if warm else student, self.bank, lambda done, losses: report(
-            Progress("synthesis", before + size * done, total, losses)))
+            Progress("synthesis", before + size * done, total, losses)), until=started + self._seconds_left())
         student.requires_grad_(True)
         mine = self.batches + self.processes.rank
         if not self.bank.add(mine, made.samples):

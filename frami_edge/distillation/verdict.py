@@ -1,5 +1,7 @@
 """How far a student can be trusted, without a recording: judged on samples that neither bank nor student has seen."""
 
+import math
+import time
 from typing import NamedTuple
 
 import torch
@@ -27,10 +29,10 @@ class Verdict(NamedTuple):
     chunk_spread: float | None  # of the true class's logit over the chunks of a sample
 
 
-def judge(student: Network, synthesizer: Synthesizer, bank: Bank) -> Verdict:
-    """The verdict; makes :data:`FRESH_BATCHES` batches, which do not enter the bank."""
+def judge(student: Network, synthesizer: Synthesizer, bank: Bank, seconds: float = math.inf) -> Verdict:
+    """The verdict; makes :data:`FRESH_BATCHES` batches, in ``seconds`` each at most, which do not enter the bank."""
     teacher, compute, settings = synthesizer.teacher, synthesizer.compute, synthesizer.settings
-    made = [synthesizer.synthesize(None, bank).samples for _ in range(FRESH_BATCHES)]
+    made = [synthesizer.synthesize(None, bank, until=time.monotonic() + seconds).samples for _ in range(FRESH_BATCHES)]
     noise = [NoiseSynthesizer(teacher, settings, compute).synthesize(None, bank).samples for _ in range(FRESH_BATCHES)]
     x, noise_x = (synthesizer.normalise(torch.cat([part.log_mel for part in parts]).to(compute.device))
                   for parts in (made, noise))

@@ -1,6 +1,7 @@
 """Model inversion: batches that are optimised against the frozen teacher (the inversion phase of Algorithm 1)."""
 
 import math
+import time
 from typing import Any, NamedTuple
 
 import torch
@@ -58,13 +59,16 @@ class Inverter(Synthesizer):
                                                   torch.ones(known, device=compute.device))
         self.batches_made = 0
 
-    def synthesize(self, student: Network | None, bank: Bank, told: Told = nobody) -> Synthesized:
+    def synthesize(self, student: Network | None, bank: Bank, told: Told = nobody, until: float = math.inf
+                   ) -> Synthesized:
         """One batch: the samples of the step with the lowest L_inv."""
         labels = balanced_labels(self.settings.batch_size, self.card.classes).to(self.compute.device)
         uniform = torch.rand(len(labels), 1, device=self.compute.device)
         best: _Step | None = None
         self.source.begin()
         for done in range(self.settings.steps_of(self.batches_made)):
+            if done and time.monotonic() > until:
+                break
             log_mel = self.prepared(self.source.draw(), self.lengths(uniform))
             self.source.zero_grad()
             self.head_optimizer.zero_grad(set_to_none=True)

@@ -1,5 +1,7 @@
 """The floor that other methods have to beat: samples that know nothing of the teacher's sounds."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -25,7 +27,8 @@ class NoiseSynthesizer(Synthesizer):
         self.target = batch_norm.targets(teacher)
 
     @torch.no_grad()
-    def synthesize(self, student: Network | None, bank: Bank, told: Told = nobody) -> Synthesized:
+    def synthesize(self, student: Network | None, bank: Bank, told: Told = nobody, until: float = math.inf
+                   ) -> Synthesized:
         spec, device = self.card.frontend, self.compute.device
         centre, spread = usual_levels(self.card)
         noise = noise_fields(self.settings.batch_size, spec.n_mels, self.card.frames).to(device)

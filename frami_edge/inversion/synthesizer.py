@@ -1,5 +1,6 @@
 """What every synthesizer is: one call makes one batch of samples for the bank."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -42,13 +43,15 @@ class Synthesizer(ABC):
         self.lengths = ClipLengths(self.card.frames).to(compute.device)
 
     @abstractmethod
-    def synthesize(self, student: Network | None, bank: Bank, told: Told = nobody) -> Synthesized:
+    def synthesize(self, student: Network | None, bank: Bank, told: Told = nobody, until: float = math.inf
+                   ) -> Synthesized:
         """One batch.
 
         Args:
             student: frozen and in eval mode here, to be provoked by L_adv; None leaves L_adv out (warm-up).
             bank: gives the negatives of the contrast.
             told: called after each step.
+            until: no step but the first begins after this time of :func:`time.monotonic`.
 
         Raises:
             FramiError: no step gave finite losses.
