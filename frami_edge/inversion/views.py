@@ -1,6 +1,7 @@
 """Views of log-Mels: clip preparation, augmentations and chunks. All on (batch, n_mels, frames)."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from frami_edge.recipe import Views
@@ -58,6 +59,34 @@ def cut(log_mel: Tensor, shortest: float) -> Tensor:
     return log_mel.gather(2, index.unsqueeze(1).expand(batch, n_mels, length))
 
 
+def warp(log_mel: Tensor, bands: float, frames: float) -> Tensor:
+    """Stretch each sample along both axes, by factors of at most 1 + ``bands`` and 1 + ``frames`` either way.
+
+    Along the Mel axis from the lowest band, as a longer or shorter vocal tract would (VTLP, Jaitly and Hinton 2013),
+    along time from the middle, as slower or faster speech (Ko et al. 2015). Linearly interpolated; what is missing at
+    the ends continues the last value.
+    """
+    factors = torch.exp((2 * torch.rand(len(log_mel), 2, device=log_mel.device) - 1)
+                        * torch.tensor([frames, bands], device=log_mel.device).log1p())
+    # output position -> input position, both in [-1, 1]: x * factor along time, (y + 1) * factor - 1 along the bands
+    affine = torch.diag_embed(factors)
+    affine = torch.cat([affine, torch.stack([torch.zeros_like(factors[:, 1]), factors[:, 1] - 1], 1).unsqueeze(2)], 2)
+    grid = F.affine_grid(affine, [len(log_mel), 1, *log_mel.shape[1:]], align_corners=True)
+    return F.grid_sample(log_mel.unsqueeze(1), grid, padding_mode="border", align_corners=True).squeeze(1)
+
+
+def splice(log_mel: Tensor) -> Tensor:
+    """Each sample up to a random frame, then a random other one of the batch (CutMix, Yun et al. 2019, along time).
+
+    Teachers say what they hear in it: it has no label. Each of the two keeps a quarter of the frames at least.
+    """
+    batch, _, frames = log_mel.shape
+    least = round(0.25 * frames)
+    end = torch.randint(least, frames - least + 1, (batch, 1, 1), device=log_mel.device)
+    other = log_mel[torch.randperm(batch, device=log_mel.device)]
+    return torch.where(torch.arange(frames, device=log_mel.device) < end, log_mel, other)
+
+
 def mask(log_mel: Tensor, axis: int, widest: int, floor: Tensor | float) -> Tensor:
     """Silence a random run of at most ``widest`` Mel bands (axis 1) or frames (axis 2) of each sample (SpecAugment)."""
     length = log_mel.shape[axis]
@@ -80,7 +109,11 @@ def local_view(log_mel: Tensor, time_dependent: bool, floor: Tensor | float) -> 
 
 def training_view(log_mel: Tensor, time_dependent: bool, floor: Tensor | float, settings: Views) -> Tensor:
     """The view that the student is trained on; ``log_mel`` and ``floor`` are normalised."""
+    if settings.warp_bands or settings.warp_frames:
+        log_mel = warp(log_mel, settings.warp_bands, settings.warp_frames)
     if time_dependent:
+        if float(torch.rand(())) < settings.splice:
+            log_mel = splice(log_mel)
         view = shift(log_mel, round(settings.shift * log_mel.shape[2]), floor)
     else:
         view = cut(roll(log_mel), settings.shortest)

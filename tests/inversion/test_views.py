@@ -4,12 +4,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 from frami_edge.inversion import views
 from frami_edge.recipe import Views
 
 FLOOR = -13.8
-NARROW = Views(shortest=0.75, shift=0.0, mask_bands=0.1, mask_frames=0.1, noise=0.02)
+NARROW = Views(warp_bands=0.0, warp_frames=0.0, splice=0.0, shortest=0.75, shift=0.0, mask_bands=0.1, mask_frames=0.1,
+               noise=0.02)
 
 
 @settings(max_examples=30, deadline=None)
@@ -109,7 +111,8 @@ def test_shift_moves_and_fills_with_silence(frames: int, furthest: int) -> None:
 def test_training_views_are_as_wide_as_told() -> None:
     torch.manual_seed(0)
     x = torch.ones(200, 40, 100)
-    settings_ = Views(shortest=1.0, shift=0.1, mask_bands=0.15, mask_frames=0.0, noise=0.0)
+    settings_ = Views(warp_bands=0.0, warp_frames=0.0, splice=0.0, shortest=1.0, shift=0.1, mask_bands=0.15,
+                      mask_frames=0.0, noise=0.0)
     wide = views.training_view(x, True, FLOOR, settings_)
     silent = wide == FLOOR
     bands = silent.all(2).sum(1)
@@ -118,3 +121,49 @@ def test_training_views_are_as_wide_as_told() -> None:
     assert edges.max() == 10 and edges.min() == 0
     still = views.training_view(x, False, FLOOR, settings_.model_copy(update={"mask_bands": 0.0}))
     assert torch.equal(still, x)  # nothing is shifted where sounds are rolled
+
+
+def ramps(batch: int, n_mels: int, frames: int) -> tuple[Tensor, Tensor]:
+    """Of the number of the band, and of the frame counted from the middle."""
+    bands = torch.arange(float(n_mels)).unsqueeze(1).repeat(batch, 1, frames)
+    return bands, (torch.arange(float(frames)) - (frames - 1) / 2).repeat(batch, n_mels, 1)
+
+
+@pytest.mark.parametrize("bands,frames", [(0.0, 0.0), (0.1, 0.0), (0.0, 0.15), (0.1, 0.15)])
+def test_warping_stretches_each_axis_by_a_factor_for_each_sample(bands: float, frames: float) -> None:
+    torch.manual_seed(0)
+    of_band, of_frame = ramps(200, 40, 101)
+    state = torch.get_rng_state()
+    by_band = views.warp(of_band, bands, frames)
+    torch.set_rng_state(state)
+    by_frame = views.warp(of_frame, bands, frames)
+    for warped, ramp, axis, furthest in ((by_band, of_band, 1, bands), (by_frame, of_frame, 2, frames)):
+        assert (warped.diff(dim=3 - axis).abs() < 1e-3).all()  # the other axis does not matter
+        near = 10 if axis == 1 else 60  # not the last value, which is repeated
+        factor = warped.select(axis, near).mean(1) / ramp.select(axis, near).mean(1)
+        expected = (ramp * factor.view(-1, 1, 1)).clamp(ramp.min(), ramp.max())
+        torch.testing.assert_close(warped, expected, rtol=1e-3, atol=1e-3)
+        assert (1 / (1 + furthest) - 1e-3 <= factor).all() and (factor <= 1 + furthest + 1e-3).all()
+        assert float(factor.std()) == pytest.approx(furthest / 3**0.5, rel=0.2, abs=1e-4)
+
+
+def test_splicing_continues_each_sample_with_another() -> None:
+    torch.manual_seed(0)
+    x = torch.arange(1.0, 65).view(64, 1, 1).repeat(1, 3, 40)
+    ends = []
+    for sample, own in zip(views.splice(x), x, strict=True):
+        assert (sample == sample[0]).all()
+        mine = sample[0] == own[0, 0]
+        if not mine.all():  # otherwise continued by itself
+            ends.append(int(mine.sum()))
+            assert mine[: ends[-1]].all() and len(sample[0, ends[-1]:].unique()) == 1
+    assert len(ends) > 55 and min(ends) == 10 and max(ends) == 30
+
+
+def test_only_time_dependent_sounds_are_spliced() -> None:
+    torch.manual_seed(0)
+    x = torch.arange(1.0, 65).view(64, 1, 1).repeat(1, 3, 40)
+    always = Views(warp_bands=0.0, warp_frames=0.0, splice=0.99, shortest=1.0, shift=0.0, mask_bands=0.0,
+                   mask_frames=0.0, noise=0.0)
+    assert torch.equal(views.training_view(x, False, FLOOR, always), x)
+    assert not torch.equal(views.training_view(x, True, FLOOR, always), x)
