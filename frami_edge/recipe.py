@@ -69,9 +69,6 @@ class Inversion(Table):
 class Views(Table):
     """The views that the student is trained on."""
 
-    warp_bands: NotNegative  # furthest stretch along the Mel axis, as a share
-    warp_frames: NotNegative  # furthest stretch along time
-    splice: Fraction  # share of the batches in which samples are continued by others; time-dependent sounds
     shortest: Annotated[float, Field(gt=0, le=1)]  # part of a clip that is kept at least; time-independent sounds
     shift: Fraction  # furthest shift, as a share of the frames; time-dependent sounds
     mask_bands: Fraction  # widest run of silenced Mel bands, as a share of all (SpecAugment)
@@ -87,6 +84,9 @@ class Phase(Table):
     lr: Positive
     frame_reuse: NotNegative  # eta
     utterance_reuse: NotNegative  # xi
+    warp_bands: NotNegative  # furthest stretch of the samples along the Mel axis, as a share
+    warp_frames: NotNegative  # furthest stretch along time
+    splice: Fraction  # share of the batches in which samples are continued by others; time-dependent sounds
     mix: Fraction  # share of the batches in which samples are mixed in pairs
 
 

@@ -8,6 +8,9 @@ PHASE = {
     "lr": "Learning rate of SGD at its highest.",
     "frame_reuse": "eta: weight of the teacher's hidden states before the pooling (Eq. 6); 0 leaves it out.",
     "utterance_reuse": "xi: weight of the teacher's hidden states after the pooling (Eq. 9); 0 leaves it out.",
+    "warp_bands": "Furthest stretch along the Mel axis, as a share.",
+    "warp_frames": "Furthest stretch along time, as a share.",
+    "splice": "Share of the batches in which samples are continued by others from some frame on; words only.",
     "mix": "Share of the batches in which samples are mixed in pairs.",
 }
 SENTENCES: dict[str, Any] = {
@@ -58,9 +61,6 @@ SENTENCES: dict[str, Any] = {
         "replay": "How often each pass through the teacher is used.",
         "views": {
             "": "The views that the student is trained on.",
-            "warp_bands": "Furthest stretch along the Mel axis, as a share.",
-            "warp_frames": "Furthest stretch along time, as a share.",
-            "splice": "Share of the batches in which samples are continued by others from some frame on; words only.",
             "shortest": "Part of a clip that is kept at least; ignored for words.",
             "shift": "Furthest shift of words, as a share of the frames.",
             "mask_bands": "Widest run of silenced Mel bands, as a share of all (SpecAugment).",

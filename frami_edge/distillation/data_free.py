@@ -172,9 +172,14 @@ class DataFreeDistillation:
         share = -(-self.recipe.distillation.batch_size // self.processes.size)
         log_mel, _ = self.bank.draw(share, newest)
         log_mel = log_mel.to(self.compute.device)
-        x = views.training_view(self.synthesizer.normalise(log_mel), self.card.time_dependent,
-                                self.synthesizer.silence(log_mel), self.recipe.distillation.views)
-        if float(torch.rand(())) < distiller.phase.mix:
+        x, phase = self.synthesizer.normalise(log_mel), distiller.phase
+        if phase.warp_bands or phase.warp_frames:
+            x = views.warp(x, phase.warp_bands, phase.warp_frames)
+        if self.card.time_dependent and float(torch.rand(())) < phase.splice:
+            x = views.splice(x)
+        x = views.training_view(x, self.card.time_dependent, self.synthesizer.silence(log_mel),
+                                self.recipe.distillation.views)
+        if float(torch.rand(())) < phase.mix:
             x = mixed(x)
         return distiller.ask(x)
 

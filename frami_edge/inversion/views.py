@@ -109,11 +109,7 @@ def local_view(log_mel: Tensor, time_dependent: bool, floor: Tensor | float) -> 
 
 def training_view(log_mel: Tensor, time_dependent: bool, floor: Tensor | float, settings: Views) -> Tensor:
     """The view that the student is trained on; ``log_mel`` and ``floor`` are normalised."""
-    if settings.warp_bands or settings.warp_frames:
-        log_mel = warp(log_mel, settings.warp_bands, settings.warp_frames)
     if time_dependent:
-        if float(torch.rand(())) < settings.splice:
-            log_mel = splice(log_mel)
         view = shift(log_mel, round(settings.shift * log_mel.shape[2]), floor)
     else:
         view = cut(roll(log_mel), settings.shortest)

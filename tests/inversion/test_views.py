@@ -10,8 +10,7 @@ from frami_edge.inversion import views
 from frami_edge.recipe import Views
 
 FLOOR = -13.8
-NARROW = Views(warp_bands=0.0, warp_frames=0.0, splice=0.0, shortest=0.75, shift=0.0, mask_bands=0.1, mask_frames=0.1,
-               noise=0.02)
+NARROW = Views(shortest=0.75, shift=0.0, mask_bands=0.1, mask_frames=0.1, noise=0.02)
 
 
 @settings(max_examples=30, deadline=None)
@@ -111,8 +110,7 @@ def test_shift_moves_and_fills_with_silence(frames: int, furthest: int) -> None:
 def test_training_views_are_as_wide_as_told() -> None:
     torch.manual_seed(0)
     x = torch.ones(200, 40, 100)
-    settings_ = Views(warp_bands=0.0, warp_frames=0.0, splice=0.0, shortest=1.0, shift=0.1, mask_bands=0.15,
-                      mask_frames=0.0, noise=0.0)
+    settings_ = Views(shortest=1.0, shift=0.1, mask_bands=0.15, mask_frames=0.0, noise=0.0)
     wide = views.training_view(x, True, FLOOR, settings_)
     silent = wide == FLOOR
     bands = silent.all(2).sum(1)
@@ -158,12 +156,3 @@ def test_splicing_continues_each_sample_with_another() -> None:
             ends.append(int(mine.sum()))
             assert mine[: ends[-1]].all() and len(sample[0, ends[-1]:].unique()) == 1
     assert len(ends) > 55 and min(ends) == 10 and max(ends) == 30
-
-
-def test_only_time_dependent_sounds_are_spliced() -> None:
-    torch.manual_seed(0)
-    x = torch.arange(1.0, 65).view(64, 1, 1).repeat(1, 3, 40)
-    always = Views(warp_bands=0.0, warp_frames=0.0, splice=0.99, shortest=1.0, shift=0.0, mask_bands=0.0,
-                   mask_frames=0.0, noise=0.0)
-    assert torch.equal(views.training_view(x, False, FLOOR, always), x)
-    assert not torch.equal(views.training_view(x, True, FLOOR, always), x)
