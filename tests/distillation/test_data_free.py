@@ -11,6 +11,7 @@ from frami_edge.compute import choose
 from frami_edge.distillation.data_free import DataFreeDistillation, Progress, mixed, taken_over
 from frami_edge.distillation.distiller import Distiller, Lesson, Replay
 from frami_edge.errors import FramiError
+from frami_edge.inversion import views
 from frami_edge.inversion.bank import Bank
 from frami_edge.inversion.inverter import Inverter
 from frami_edge.inversion.synthesizer import Synthesizer, balanced_labels, make_synthesizer
@@ -185,6 +186,30 @@ def test_mixing_stays_between_its_samples() -> None:
     x = torch.stack([torch.full((3, 5), float(value)) for value in range(8)])
     y = mixed(x)
     assert (y >= 0).all() and (y <= 7).all() and y.shape == x.shape and not torch.equal(x, y)
+
+
+@pytest.mark.parametrize("time_dependent", [True, False])
+def test_samples_are_warped_and_words_spliced_in_the_phase_that_says_so(
+        time_dependent: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: dict[str, list[str]] = {"warp": [], "splice": []}
+    work = make_run(tmp_path, small("distillation.finish.splice=0.999", "distillation.replay=1"),
+                    teacher=make_teacher(time_dependent))
+
+    def noting(name: str):  # type: ignore[no-untyped-def]
+        real = getattr(views, name)
+
+        def view(x: torch.Tensor, *how: float) -> torch.Tensor:
+            done[name].append("finish" if work.finishing else "alternation")
+            changed = real(x, *how)
+            assert changed.shape == x.shape and not torch.equal(changed, x)
+            return changed
+
+        return view
+
+    for name in done:
+        monkeypatch.setattr(views, name, noting(name))
+    work.run()
+    assert done == {"warp": ["finish"] * 4, "splice": ["finish"] * 4 if time_dependent else []}
 
 
 def test_a_time_budget_ends_the_synthesis_and_counts_over_sessions(tmp_path: Path) -> None:
