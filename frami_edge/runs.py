@@ -90,7 +90,8 @@ class RunDirectory:
             with open(self.path / "metrics.jsonl", "a", encoding="utf-8") as handle:
                 handle.write(line + "\n")
         except OSError as error:
-            raise FramiError(f"Cannot write to {self.path}: {error}", "Free some space, then --resume.") from error
+            hint = "Free some space, then --resume." if self.path.is_dir() else "The folder was removed: start anew."
+            raise FramiError(f"Cannot write to {self.path}: {error}", hint) from error
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:

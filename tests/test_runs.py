@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -50,6 +51,14 @@ def test_metrics_are_one_json_object_a_line(tmp_path: Path) -> None:
     run.log({"batch": 2})
     lines = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
     assert [line["batch"] for line in lines] == [1, 2] and all("time" in line for line in lines)
+
+
+def test_a_folder_that_was_removed_is_told_from_a_full_disk(tmp_path: Path) -> None:
+    run = started(tmp_path)
+    shutil.rmtree(run.path)
+    with pytest.raises(FramiError, match="Cannot write") as raised:
+        run.log({"batch": 1})
+    assert "removed" in raised.value.hint
 
 
 def test_clearing_removes_samples_and_keeps_what_is_not_ours(tmp_path: Path) -> None:
