@@ -171,14 +171,14 @@ class DataFreeDistillation:
     def _lesson(self, distiller: Distiller, newest: float) -> Lesson:
         share = -(-self.recipe.distillation.batch_size // self.processes.size)
         log_mel, _ = self.bank.draw(share, newest)
-        log_mel = log_mel.to(self.compute.device)
-        x, phase = self.synthesizer.normalise(log_mel), distiller.phase
+        log_mel, phase = log_mel.to(self.compute.device), distiller.phase
+        # these two while they are Mel bands: coefficients of a cepstrum have no neighbours to be stretched among
         if phase.warp_bands or phase.warp_frames:
-            x = views.warp(x, phase.warp_bands, phase.warp_frames)
+            log_mel = views.warp(log_mel, phase.warp_bands, phase.warp_frames)
         if self.card.time_dependent and float(torch.rand(())) < phase.splice:
-            x = views.splice(x)
-        x = views.training_view(x, self.card.time_dependent, self.synthesizer.silence(log_mel),
-                                self.recipe.distillation.views)
+            log_mel = views.splice(log_mel)
+        x = views.training_view(self.synthesizer.normalise(log_mel), self.card.time_dependent,
+                                self.synthesizer.silence(log_mel), self.recipe.distillation.views)
         if float(torch.rand(())) < phase.mix:
             x = mixed(x)
         return distiller.ask(x)

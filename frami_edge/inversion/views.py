@@ -66,11 +66,11 @@ def warp(log_mel: Tensor, bands: float, frames: float) -> Tensor:
     along time from the middle, as slower or faster speech (Ko et al. 2015). Linearly interpolated; what is missing at
     the ends continues the last value.
     """
-    factors = torch.exp((2 * torch.rand(len(log_mel), 2, device=log_mel.device) - 1)
-                        * torch.tensor([frames, bands], device=log_mel.device).log1p())
+    furthest = torch.tensor([frames, bands], device=log_mel.device).log1p()
+    along_time, along_bands = ((2 * torch.rand(len(log_mel), 2, device=log_mel.device) - 1) * furthest).exp().T
     # output position -> input position, both in [-1, 1]: x * factor along time, (y + 1) * factor - 1 along the bands
-    affine = torch.diag_embed(factors)
-    affine = torch.cat([affine, torch.stack([torch.zeros_like(factors[:, 1]), factors[:, 1] - 1], 1).unsqueeze(2)], 2)
+    affine = log_mel.new_zeros(len(log_mel), 2, 3)
+    affine[:, 0, 0], affine[:, 1, 1], affine[:, 1, 2] = along_time, along_bands, along_bands - 1
     grid = F.affine_grid(affine, [len(log_mel), 1, *log_mel.shape[1:]], align_corners=True)
     return F.grid_sample(log_mel.unsqueeze(1), grid, padding_mode="border", align_corners=True).squeeze(1)
 

@@ -194,6 +194,10 @@ def test_samples_are_warped_and_words_spliced_in_the_phase_that_says_so(
     done: dict[str, list[str]] = {"warp": [], "splice": []}
     work = make_run(tmp_path, small("distillation.finish.splice=0.999", "distillation.replay=1"),
                     teacher=make_teacher(time_dependent))
+    normalised: list[torch.Tensor] = []
+    real_normalise = work.synthesizer.normalise
+    monkeypatch.setattr(work.synthesizer, "normalise", lambda x: normalised.append(x) or real_normalise(x))
+    made: list[torch.Tensor] = []
 
     def noting(name: str):  # type: ignore[no-untyped-def]
         real = getattr(views, name)
@@ -202,6 +206,7 @@ def test_samples_are_warped_and_words_spliced_in_the_phase_that_says_so(
             done[name].append("finish" if work.finishing else "alternation")
             changed = real(x, *how)
             assert changed.shape == x.shape and not torch.equal(changed, x)
+            made.append(changed)
             return changed
 
         return view
@@ -209,6 +214,7 @@ def test_samples_are_warped_and_words_spliced_in_the_phase_that_says_so(
     for name in done:
         monkeypatch.setattr(views, name, noting(name))
     work.run()
+    assert any(x is made[-1] for x in normalised)  # log-Mels, before whatever the teacher hears of them
     assert done == {"warp": ["finish"] * 4, "splice": ["finish"] * 4 if time_dependent else []}
 
 
