@@ -175,7 +175,7 @@ def arguments() -> argparse.ArgumentParser:
     families = list(zoo_networks.FAMILIES)
     parser.add_argument("--families", nargs="+", choices=families, default=families)
     parser.add_argument("--student", default="wrn16")
-    parser.add_argument("--recipe", default="quick")
+    parser.add_argument("--recipe", help="by default the one that `frami-edge distill` takes for each teacher")
     parser.add_argument("--set", action="append", default=[], help="as in frami-edge distill")
     parser.add_argument("--epochs", type=int, default=0, help="of teachers and of KD with recordings; 0: as train's")
     parser.add_argument("--lr", type=float, default=0.05)
@@ -196,8 +196,8 @@ def main(words: list[str] | None = None) -> int:
         return error.exit_code
     results = (zoo.out / name / "result.json" for name in zoo_networks.FAMILIES)
     rows = [json.loads(path.read_text(encoding="utf-8")) for path in results if path.exists()]
-    text = (f"Student {zoo.given.student}, recipe {zoo.given.recipe}, test on {' and '.join(zoo.given.test)} "
-            f"(n = {rows[0]['n']}), seed {zoo.given.seed}.\n\n{table(rows)}\n")
+    text = (f"Student {zoo.given.student}, {zoo.given.recipe or 'default'} recipe, "
+            f"test on {' and '.join(zoo.given.test)} (n = {rows[0]['n']}), seed {zoo.given.seed}.\n\n{table(rows)}\n")
     (zoo.out / "table.md").write_text(text, encoding="utf-8")
     print(text)
     return 0

@@ -28,7 +28,7 @@ Make a student that imitates TEACHER, without a single recording.
 \b
   frami-edge distill teacher.pt --student wrn16
   frami-edge distill vendor/teacher.pt --trust      # run the card's model.py
-  frami-edge distill teacher.pt --recipe thorough   # three times the samples
+  frami-edge distill teacher.pt --recipe thorough   # three times the samples; small teachers get them anyway
   frami-edge distill teacher.pt --set inversion.batches=48   # or as many as you like
   frami-edge distill teacher.pt --method cmi        # a rival, with its published numbers
   frami-edge distill teacher.pt --student my.py:build   # a network of your own: build(classes, n_mels)
@@ -47,8 +47,9 @@ def register(app: typer.Typer) -> None:
         teacher: Annotated[Path, typer.Argument(help="The teacher's checkpoint; its card teacher.toml beside it.")],
         student: Annotated[str, typer.Option(help="One that `frami-edge networks` lists, or my.py:build.")] = "wrn16",
         out: Annotated[Path, typer.Option(help="Where the student goes.")] = Path("student.pt"),
-        recipe: Annotated[str | None, typer.Option(help="One that `frami-edge recipes` lists, or a TOML file; quick by "
-                                                        "default.", show_default=False)] = None,
+        recipe: Annotated[str | None, typer.Option(help="One that `frami-edge recipes` lists, or a TOML file; by "
+                                                        "default quick, or thorough where the teacher is small.",
+                                                   show_default=False)] = None,
         method: Annotated[str | None, typer.Option(help="Synthesizer: frami, cmi, fastdfkd, adi or noise, with the "
                                                         "recipe of that name unless --recipe says another.")] = None,
         no_finv: Annotated[bool, typer.Option("--no-finv", help="Without T_finv (Eq. 2).")] = False,
@@ -113,8 +114,8 @@ def _recipe_of(bank: "RunDirectory", method: str | None) -> str | None:
 
 
 def _switched(recipe: str | None, method: str | None, no_finv: bool, no_reuse: bool,
-              budget: str | None) -> tuple[str, list[str]]:
-    """The recipe and the overrides that the switches stand for."""
+              budget: str | None) -> tuple[str | None, list[str]]:
+    """The recipe, where one is named, and the overrides that the switches stand for."""
     from frami_edge.durations import seconds_of
 
     overrides = [f"inversion.method={method}"] if method else []
@@ -125,26 +126,31 @@ def _switched(recipe: str | None, method: str | None, no_finv: bool, no_reuse: b
                       for phase in ("alternate", "finish") for reuse in ("frame", "utterance")]
     if budget:
         overrides.append(f"inversion.minutes={seconds_of(budget) / 60}")
-    own = {None: "quick", "frami": "quick"}.get(method, method)
-    return recipe or str(own), overrides
+    return recipe or (None if method == "frami" else method), overrides
 
 
-def run_distill(opened: "OpenedTeacher", teacher_path: Path, student: str, out: Path, *, recipe: str = "quick",
-                overrides: list[str] | None = None, seed: int = 0, resume: bool = False, force: bool = False,
-                device: str = "auto", precision: str = "auto", strategy: str = "ddp", bank: Path | None = None) -> Path:
+def run_distill(opened: "OpenedTeacher", teacher_path: Path, student: str, out: Path, *,
+                recipe: str | None = None, overrides: list[str] | None = None, seed: int = 0, resume: bool = False,
+                force: bool = False, device: str = "auto", precision: str = "auto", strategy: str = "ddp",
+                bank: Path | None = None) -> Path:
     """Distil and write ``out``; returns its path. Prints progress to stderr and the verdict to stdout.
 
-    With ``bank``, the folder of another run, its samples are taken and only the finishing phase is run. Of several
-    processes the first one starts the run, prints, and writes the student.
+    Without ``recipe`` it is the one that suits the teacher (:func:`~frami_edge.distillation.usual.usual_recipe`). With
+    ``bank``, the folder of another run, its samples are taken and only the finishing phase is run. Of several processes
+    the first one starts the run, prints, and writes the student.
     """
     from frami_edge import checkpoints, networks, processes
     from frami_edge.compute import choose
     from frami_edge.distillation.data_free import DataFreeDistillation
+    from frami_edge.distillation.usual import usual_recipe
     from frami_edge.files import refuse_overwrite
     from frami_edge.recipe import load
     from frami_edge.runs import RunDirectory
 
     networks.check_student(student)  # an unknown name is told before anything is written
+    why = ""
+    if recipe is None:
+        recipe, why = usual_recipe(opened.teacher)
     settings, compute = load(recipe, overrides), choose(device, precision)
     if settings.inversion.bn_weight:
         opened.teacher.require_batch_norms()  # before a run is started
@@ -159,7 +165,8 @@ def run_distill(opened: "OpenedTeacher", teacher_path: Path, student: str, out: 
         _prepare(run, identity, settings, resume, force, RunDirectory(bank) if bank else None)
         together = processes.join(compute.device, strategy)
         several = f" in {together.size} processes" if together.size > 1 else ""
-        console.err.print(f"{teacher_path} -> {student} on {compute.summary()}{several}; recipe {recipe}, seed {seed}")
+        console.err.print(f"{teacher_path} -> {student} on {compute.summary()}{several}; recipe {recipe}{why}, "
+                          f"seed {seed}")
         work = DataFreeDistillation(opened.teacher, opened.sha256, student, settings, compute, run, seed, together)
         started = time.monotonic()
         try:

@@ -138,7 +138,7 @@ def look_at(net: nn.Module, card: TeacherCard | None = None, matches: list[Match
         return found
     ran, taps = teacher.batch_norms(), teacher.taps
     found.batch_norms = [each for each in found.batch_norms if each.name in ran]
-    found.macs = _macs(teacher, n_mels, layout.frames)
+    found.macs = macs_of(teacher, n_mels, layout.frames)
     found.frames_at, found.pooling, found.stages = taps.frames, taps.form.pooling, taps.stages
     found.pooled_at = taps.pooled_at.name if taps.pooled_at else ""
     return found
@@ -247,7 +247,8 @@ def dead_channels(module: BatchNorm) -> int:
     return int(dead.sum())
 
 
-def _macs(teacher: Teacher, n_mels: int, frames: int) -> int | None:
+def macs_of(teacher: Teacher, n_mels: int, frames: int) -> int | None:
+    """Multiply-accumulates for one clip; None where it cannot be run alone, 0 where its layers are not modules."""
     try:
         return networks.macs(teacher, n_mels, frames)
     except (FramiError, RuntimeError, ValueError, IndexError):  # it does not take one clip alone
