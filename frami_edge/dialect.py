@@ -18,6 +18,20 @@ WINDOW_MEANS = {"hann": 0.5, "hamming": 0.54, "povey": 0.5317, "blackman": 0.42}
 GIVEN = ("none", "global", "per-band")  # normalisations that do not ask the clip
 
 
+def hertz_to_mel(hertz: float, scale: str) -> float:
+    """O'Shaughnessy's formula (``htk``), or that of Slaney's Auditory Toolbox: linear up to 1 kHz, then logarithmic."""
+    if scale == "htk":
+        return 2595 * math.log10(1 + hertz / 700)
+    return 3 * hertz / 200 if hertz < 1000 else 15 + 27 * math.log(hertz / 1000, 6.4)
+
+
+def mel_to_hertz(mel: float, scale: str) -> float:
+    """The inverse of :func:`hertz_to_mel`."""
+    if scale == "htk":
+        return 700 * (10 ** (mel / 2595) - 1)
+    return 200 * mel / 3 if mel < 15 else 1000 * 6.4 ** ((mel - 15) / 27)
+
+
 def _reference(value: Any) -> Any:
     """What 0 dB is, with one message for everything that it cannot be."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -148,12 +162,22 @@ class MelSpec(Table):
 
     @property
     def log_ceiling(self) -> float:
-        """The log-Mel of a full-scale sine (amplitude 1) in the middle of a band, where :attr:`log_floor` is.
+        """The log-Mel of a full-scale sine (amplitude 1) in the highest filter, where :attr:`log_floor` is.
 
         A Hann window sums to win_length / 2, so the spectrum peaks at win_length / 4.
         """
         peak = WINDOW_MEANS[self.window] / 2 * self.win_length * self.input_scale * (1 + self.preemphasis)
-        return self.log_scale * math.log(self.log_gain * peak ** self.power + self.log_offset) - self.log_shift
+        power = self.log_gain * self._highest_filter * peak ** self.power
+        return self.log_scale * math.log(power + self.log_offset) - self.log_shift
+
+    @property
+    def _highest_filter(self) -> float:
+        """The largest weight of a Mel filter. Slaney's norm gives all one area, and the first is the narrowest."""
+        if self.mel_norm == "none":
+            return 1.0
+        low, high = (hertz_to_mel(hertz, self.mel_scale) for hertz in (self.f_min, self.f_max))
+        third = low + 2 * (high - low) / (self.n_mels + 1)  # the first filter goes from the first edge to this one
+        return 2 / (mel_to_hertz(third, self.mel_scale) - self.f_min)
 
     @property
     def plain(self) -> bool:
