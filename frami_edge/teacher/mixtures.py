@@ -4,17 +4,20 @@ In eval mode a network treats every clip by itself, so the mean and the mean squ
 BatchNorm are the weighted averages of those of the sounds: the best mixture is a least-squares fit.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from frami_edge.inversion.batch_norm import constant_channels
 from frami_edge.teacher.taps import Teacher
 
 LAYERS = 3  # the first ones: near the front-end, and cheap to reach
 BATCH = 16
 LARGEST_SHARE = 10.0  # of a sound in a mixture, in units of an equal share: at least a tenth of the sounds take part
 STEPS = 200  # of the fit
+KEPT = 0.75  # of a layer's channels are counted; what recordings never had, such as high frequencies, upsets a few
 SMALLEST_VARIANCE = 1e-6  # of the layer's median; below it a channel is dead and says nothing
 TOO_FAR = 900.0  # squared distance in running variances; what lies further counts as that
 
@@ -61,23 +64,26 @@ def fit_sounds(teacher: Teacher, layers: list[str], log_mels: Tensor) -> Fit:
     """The mixture of sounds that comes nearest to the running statistics, and how near.
 
     In each layer the distance is sqrt(mean over channels of m^2 + (q - 1)^2), with m the mean of the mixture and q its
-    mean square, both about running_mean and in units of sqrt(running_var); the gap is the root mean square over layers.
+    mean square, both about running_mean and in units of sqrt(running_var), without the worst quarter of the channels;
+    the gap is the root mean square over layers.
 
     Args:
         layers: names of BatchNorm layers, in the order in which they run.
         log_mels: normalised, (sounds, n_mels, frames).
     """
     moments = _moments(teacher, layers, log_mels)
+    capped = [values.clamp(-TOO_FAR**0.5, TOO_FAR).double() for values in moments.values()]
     columns, goals = [], []
-    for values in moments.values():
+    for values in capped:
         channels = values.shape[1] // 2
-        scale = (channels * len(moments)) ** -0.5
-        columns.append(values.clamp(-TOO_FAR**0.5, TOO_FAR) * scale)
+        scale = (channels * len(capped)) ** -0.5
+        columns.append(values * scale)
         goals.append(torch.cat([torch.zeros(channels), torch.ones(channels)]) * scale)
-    matrix, goal = torch.cat(columns, 1).double(), torch.cat(goals).double()
+    matrix, goal = torch.cat(columns, 1), torch.cat(goals).double()
     shares = _mixture(matrix, goal, LARGEST_SHARE / len(matrix))
-    gaps = tuple(_layer_gap(name, shares @ values.double()) for name, values in moments.items())
-    return Fit(float((shares @ matrix - goal).norm()), gaps)
+    squares = torch.stack([_squared_gap(shares @ values) for values in capped])
+    of_layers = tuple(_layer_gap(name, shares @ values.double()) for name, values in moments.items())
+    return Fit(float(squares.mean().sqrt()), of_layers)
 
 
 @torch.no_grad()
@@ -89,7 +95,8 @@ def _moments(teacher: Teacher, layers: list[str], log_mels: Tensor) -> dict[str,
     def keep(name: str) -> Any:
         mean, variance = modules[name].running_mean, modules[name].running_var
         assert mean is not None and variance is not None
-        alive = variance > SMALLEST_VARIANCE * variance.median()
+        # what was constant in training is off by hundreds of deviations wherever anything stirs in it
+        alive = (variance > SMALLEST_VARIANCE * variance.median()) & ~constant_channels(modules[name])
 
         def hook(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             x = inputs[0].float().flatten(2) if inputs[0].dim() > 2 else inputs[0].float().unsqueeze(2)
@@ -111,6 +118,13 @@ def _moments(teacher: Teacher, layers: list[str], log_mels: Tensor) -> dict[str,
         for handle in handles:
             handle.remove()
     return {name: torch.cat(parts) for name, parts in found.items()}
+
+
+def _squared_gap(mixed: Tensor) -> Tensor:
+    """Mean over the better channels of m^2 + (q - 1)^2."""
+    mean, square = mixed.chunk(2)
+    each = mean.square() + (square - 1).square()
+    return each.sort().values[: math.ceil(KEPT * len(each))].mean()
 
 
 def _layer_gap(name: str, mixed: Tensor) -> LayerGap:

@@ -17,6 +17,8 @@ SEED = 2303
 GAINS = (0.5, 0.1, 0.02, 0.004)  # of the loudest sample: -6, -20, -34 and -48 dB
 LENGTHS = (1.0, 0.6, 0.3)  # of a clip, where the preparation pads; elsewhere all are whole clips
 BACKGROUND = (-5.0, -1.3)  # powers of ten: the noise behind a sound, as a part of its level
+HIGHEST = (0.4, 0.95)  # of half the rate: where a band-limited recording ends, such as one of another rate
+BEYOND = (-5.0, -2.0)  # powers of ten: what is left of the amplitude there
 FORMANTS = ((730, 1090, 2440), (270, 2290, 3010), (300, 870, 2240))  # Hz, of a, i, u (Peterson and Barney 1952)
 
 
@@ -36,8 +38,18 @@ def sounds(card: TeacherCard, seconds: float | None = None) -> Array:
             for gain in GAINS:
                 quiet = gain * wave / max(float(np.abs(wave).max()), 1e-9)
                 background = 10 ** random.uniform(*BACKGROUND) * gain * random.standard_normal(len(wave))
-                clips.append(prepare((quiet + background).astype(np.float32), table)[:samples])
+                whole = quiet + background
+                clips += [prepare(each.astype(np.float32), table)[:samples]
+                          for each in (whole, band_limited(whole, random))]
     return np.stack(clips)
+
+
+def band_limited(wave: Array, random: np.random.Generator) -> Array:
+    """As recordings are that were compressed, or made at a lower rate: next to nothing in the highest bands."""
+    spectrum = np.fft.rfft(wave)
+    end = round(random.uniform(*HIGHEST) * len(spectrum))
+    spectrum[end:] *= 10 ** random.uniform(*BEYOND)
+    return np.fft.irfft(spectrum, len(wave))
 
 
 def noise(samples: int, rate: int, random: np.random.Generator, slope: float = 0.0) -> Array:
