@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from frami_edge.inversion.batch_norm import constant_channels
-from frami_edge.teacher.taps import Teacher
+from frami_edge.teacher.taps import BatchNorm, Teacher
 
 LAYERS = 3  # the first ones: near the front-end, and cheap to reach
 BATCH = 16
@@ -41,17 +41,18 @@ class _Reached(Exception):  # noqa: N818 - not an error: the last layer of inter
 
 @torch.no_grad()
 def first_batch_norms(teacher: Teacher) -> list[str]:
-    """The first layers, in the order in which they run, whose input has a row for each clip."""
+    """The first layers that tell something, in the order in which they run, whose input has a row for each clip."""
     order: list[str] = []
+    modules = teacher.batch_norms()
 
     def note(name: str) -> Any:
         def hook(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            if len(inputs[0]) == 2 and name not in order:
+            if len(inputs[0]) == 2 and name not in order and _telling(modules[name]).any():
                 order.append(name)
 
         return hook
 
-    handles = [module.register_forward_pre_hook(note(name)) for name, module in teacher.batch_norms().items()]
+    handles = [module.register_forward_pre_hook(note(name)) for name, module in modules.items()]
     try:
         teacher(torch.zeros(2, teacher.card.frontend.n_mels, teacher.card.frames))
     finally:
@@ -95,8 +96,7 @@ def _moments(teacher: Teacher, layers: list[str], log_mels: Tensor) -> dict[str,
     def keep(name: str) -> Any:
         mean, variance = modules[name].running_mean, modules[name].running_var
         assert mean is not None and variance is not None
-        # what was constant in training is off by hundreds of deviations wherever anything stirs in it
-        alive = (variance > SMALLEST_VARIANCE * variance.median()) & ~constant_channels(modules[name])
+        alive = _telling(modules[name])
 
         def hook(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             x = inputs[0].float().flatten(2) if inputs[0].dim() > 2 else inputs[0].float().unsqueeze(2)
@@ -118,6 +118,14 @@ def _moments(teacher: Teacher, layers: list[str], log_mels: Tensor) -> dict[str,
         for handle in handles:
             handle.remove()
     return {name: torch.cat(parts) for name, parts in found.items()}
+
+
+def _telling(module: BatchNorm) -> Tensor:
+    """Which channels are neither dead nor were constant in training: those are off by hundreds of deviations wherever
+    anything stirs in them."""
+    assert module.running_var is not None
+    variance = module.running_var
+    return (variance > SMALLEST_VARIANCE * variance.median()) & ~constant_channels(module)
 
 
 def _squared_gap(mixed: Tensor) -> Tensor:

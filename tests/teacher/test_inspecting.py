@@ -15,6 +15,7 @@ from frami_edge.frontend import MelFrontend
 from frami_edge.teacher.dialects import check_card, require_plausible
 from frami_edge.teacher.drafting import draft
 from frami_edge.teacher.inspecting import inspect, look_at
+from frami_edge.teacher.mixtures import first_batch_norms
 from frami_edge.teacher.taps import Teacher
 
 CLIP = Clip(sample_rate=8000, preparation="crop")
@@ -77,6 +78,20 @@ def test_recordings_without_high_frequencies_are_no_reason_to_doubt_a_card(end: 
     assert found.fit is not None and not found.warning
     wrong = bands.model_copy(update={"frontend": DB.frontend})
     assert check_card(Teacher(network, wrong)).warning
+
+
+@pytest.mark.parametrize("variance", [0.0, 1e-7])
+def test_batch_norms_that_were_constant_in_training_say_nothing(variance: float) -> None:
+    network = taught(LN)
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    nn.init.constant_(norms[0].running_var, variance)  # type: ignore[arg-type]
+    found = check_card(Teacher(network, LN))
+    assert found.fit is not None and len(found.fit.layers) == 3 and math.isfinite(found.fit.gap)
+    network = taught(LN)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.constant_(module.running_var, variance)  # type: ignore[arg-type]
+    assert first_batch_norms(Teacher(network, LN)) == []
 
 
 @pytest.mark.parametrize("true,said,named", [
