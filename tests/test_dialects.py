@@ -12,7 +12,7 @@ import onnxruntime
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from torch import nn
@@ -344,13 +344,22 @@ def test_the_vendors_cards_in_onnx_runtime(name: str) -> None:
 @pytest.mark.filterwarnings("ignore:At least one mel filterbank")
 @settings(max_examples=4, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(specs())
+@example(MelSpec(n_fft=328, win_length=97, hop_length=134, window="hamming", window_periodic=False, center=False,
+                 remove_dc=True, power=1.5, n_mels=17, f_min=28.12233113249479, f_max=586.9216038272803,
+                 mel_norm="slaney", log="db-amplitude", log_offset=1e-10, log_offset_by="clamping", top_db=80.0,
+                 normalisation=Normalisation(kind="clip")))  # of one sample: silence but for rounding errors
 def test_any_valid_card_exports(spec: MelSpec) -> None:
     frontend = MelFrontend(spec, 16000)
     exact, graph = copy.deepcopy(frontend).double(), exported(frontend)
+    unnormalised = MelFrontend(spec.changed(normalisation={}), 16000).double()
     for samples in (1, 200, 3001):
         wave = noise(samples)[None]
         found, ours, reference = features_in_onnx_runtime(graph, wave), frontend(wave), exact(wave.double())
         assert found.shape == ours.shape and np.isfinite(found).all()
         # as the parity of exports has it: what PyTorch's own float32 loses cannot be asked of another
         own = float((ours - reference).abs().max())
-        assert float((torch.from_numpy(found) - reference).abs().max()) < max(1e-4 * spec.log_scale, 8 * own)
+        wrong = (torch.from_numpy(found) - reference).abs()
+        if axes := {"clip": (1, 2), "cmvn": (2,)}.get(spec.normalisation.kind):
+            # where nothing differs, as in a clip of one sample, rounding errors are divided by next to nothing
+            wrong = wrong * (unnormalised(wave.double()).std(axes, correction=0, keepdim=True) > 1e-3 * spec.log_scale)
+        assert float(wrong.max()) < max(1e-4 * spec.log_scale, 8 * own)
