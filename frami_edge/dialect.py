@@ -21,14 +21,14 @@ GIVEN = ("none", "global", "per-band")  # normalisations that do not ask the cli
 def hertz_to_mel(hertz: float, scale: str) -> float:
     """O'Shaughnessy's formula (``htk``), or that of Slaney's Auditory Toolbox: linear up to 1 kHz, then logarithmic."""
     if scale == "htk":
-        return 2595 * math.log10(1 + hertz / 700)
+        return 1127 * math.log1p(hertz / 700)
     return 3 * hertz / 200 if hertz < 1000 else 15 + 27 * math.log(hertz / 1000, 6.4)
 
 
 def mel_to_hertz(mel: float, scale: str) -> float:
     """The inverse of :func:`hertz_to_mel`."""
     if scale == "htk":
-        return 700 * (10 ** (mel / 2595) - 1)
+        return 700 * math.expm1(mel / 1127)
     return 200 * mel / 3 if mel < 15 else 1000 * 6.4 ** ((mel - 15) / 27)
 
 

@@ -1,12 +1,10 @@
 """Triangular Mel filters as the common libraries make them."""
 
-import math
-
 import torch
 from torch import Tensor
 
 from frami_edge._torchaudio import torchaudio
-from frami_edge.dialect import MelSpec
+from frami_edge.dialect import MelSpec, hertz_to_mel
 
 
 def mel_bands(spec: MelSpec, sample_rate: int) -> Tensor:
@@ -24,7 +22,7 @@ def mel_bands(spec: MelSpec, sample_rate: int) -> Tensor:
 
 def _kaldi(spec: MelSpec, sample_rate: int) -> Tensor:
     """Triangles over the Mel axis, where ``htk`` has them over the frequency axis; TensorFlow's are the same."""
-    edges = torch.linspace(_htk(spec.f_min), _htk(spec.f_max), spec.n_mels + 2, dtype=torch.float64)
+    edges = _edges(spec)
     bins = 1127 * (_bins(spec, sample_rate) / 700).log1p()
     rising = (bins[:, None] - edges[:-2]) / (edges[1:-1] - edges[:-2])
     falling = (edges[2:] - bins[:, None]) / (edges[2:] - edges[1:-1])
@@ -33,14 +31,16 @@ def _kaldi(spec: MelSpec, sample_rate: int) -> Tensor:
 
 def _speechbrain(spec: MelSpec, sample_rate: int) -> Tensor:
     """Triangles over frequency that are symmetric, as wide on both sides as a band is to the left."""
-    edges = torch.linspace(_htk(spec.f_min), _htk(spec.f_max), spec.n_mels + 2, dtype=torch.float64)
+    edges = _edges(spec)
     hertz = 700 * torch.expm1(edges / 1127)
     away = (_bins(spec, sample_rate)[:, None] - hertz[1:-1]) / (hertz[1:-1] - hertz[:-2])
     return (1 - away.abs()).clamp_min(0)
 
 
-def _htk(hertz: float) -> float:
-    return 1127 * math.log1p(hertz / 700)
+def _edges(spec: MelSpec) -> Tensor:
+    """Of the filters, in HTK's Mel: where the first begins, then where each is highest, then where the last ends."""
+    low, high = (hertz_to_mel(hertz, "htk") for hertz in (spec.f_min, spec.f_max))
+    return torch.linspace(low, high, spec.n_mels + 2, dtype=torch.float64)
 
 
 def _bins(spec: MelSpec, sample_rate: int) -> Tensor:

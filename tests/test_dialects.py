@@ -360,6 +360,9 @@ def test_any_valid_card_exports(spec: MelSpec) -> None:
         own = float((ours - reference).abs().max())
         wrong = (torch.from_numpy(found) - reference).abs()
         if axes := {"clip": (1, 2), "cmvn": (2,)}.get(spec.normalisation.kind):
-            # where nothing differs, as in a clip of one sample, rounding errors are divided by next to nothing
-            wrong = wrong * (unnormalised(wave.double()).std(axes, correction=0, keepdim=True) > 1e-3 * spec.log_scale)
+            # where nothing differs, as in a clip of one sample, rounding errors are divided by next to nothing: there
+            # the error counts as it was before the division
+            deviation = unnormalised(wave.double()).std(axes, correction=0, keepdim=True)
+            divided = deviation + spec.normalisation.epsilon
+            wrong = torch.where(deviation > 1e-3 * spec.log_scale, wrong, wrong * divided)
         assert float(wrong.max()) < max(1e-4 * spec.log_scale, 8 * own)

@@ -9,9 +9,9 @@ SMALL_TEACHER = 100e6  # multiply-accumulates for one clip; WRN-40-2 has 1300 M 
 def usual_recipe(teacher: Teacher) -> tuple[str, str]:
     """The recipe's name, and why, in parentheses, where it is not ``quick``.
 
-    Samples cost the teacher's passes forward and back. Of a small teacher three times as many take no longer than those
-    that ``quick`` makes of a large one, and small teachers need them (docs/decisions.md). A teacher that cannot be
-    counted, such as a ``torch.export`` program, counts as large.
+    Samples cost the teacher's passes forward and back. Of a small teacher three times as many take about as long as
+    those that ``quick`` makes of a large one, and small teachers need them (docs/decisions.md). A teacher that cannot
+    be counted, such as a ``torch.export`` program, counts as large.
     """
     macs = macs_of(teacher, teacher.card.frontend.rows, teacher.card.frames)
     if macs and macs < SMALL_TEACHER:
