@@ -1,11 +1,12 @@
 """How well does a student imitate its teacher on sounds near the training data? To choose settings by, not test groups.
 
     python benchmarks/changed_speed.py teacher.pt fsdd --test theo --students a.pt b.pt
-    python benchmarks/changed_speed.py esc10/teacher.pt esc10 --test 5 --students a.pt --every 2
+    python benchmarks/changed_speed.py esc10/teacher.pt esc10 --test 5 --students a.pt --rates 0.75 1.3
 
 The recordings of the training groups are played slower and faster (pitch and all), each one time after the other at the
 --rates, so that the teacher has heard none of them quite so, and is no longer sure of all. Prints a Markdown table: the
-teacher's accuracy, and how often each student agrees with it. The groups of --test are not touched.
+teacher's accuracy, how often each student agrees with it, and how far its probabilities are from the teacher's
+(mean KL divergence in nats). The groups of --test are not touched.
 """
 
 import argparse
@@ -13,10 +14,12 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from frami_edge import checkpoints
 from frami_edge.datasets import Clip, open_dataset
 from frami_edge.errors import EXIT_OK, FramiError
-from frami_edge.evaluation import Model, evaluate, torch_model
+from frami_edge.evaluation import Array, Model, divergences, evaluate, torch_model
 from frami_edge.teacher.opening import open_teacher
 
 
@@ -34,24 +37,26 @@ def main(words: list[str] | None = None) -> int:
     try:
         opened = open_teacher(given.teacher, arch=given.arch, trust=given.trust)
         clips = open_dataset(given.folder).split(*given.test)[0].clips[:: given.every]
-        taught = answers(torch_model(opened.teacher.cpu(), opened.card), clips, given.rates)
-        truth = [clip.label for part in dealt(clips, len(given.rates)) for clip in part]
+        taught = logits(torch_model(opened.teacher.cpu(), opened.card), clips, given.rates)
+        truth = np.array([clip.label for part in dealt(clips, len(given.rates)) for clip in part])
         print(f"{len(truth)} recordings, {given.rates} times as slow; the teacher's accuracy "
-              f"{share(taught, truth):.1%}\n\n| student | agreement with the teacher | accuracy |\n|---|---|---|")
+              f"{same(taught, truth):.1%}\n\n| student | agreement with the teacher | KL | accuracy |\n"
+              "|---|---|---|---|")
         for path in given.students:
             student = checkpoints.load(path)
-            ours = answers(torch_model(student.network, student.card), clips, given.rates)
-            print(f"| {path.name} | {share(ours, taught):.1%} | {share(ours, truth):.1%} |", flush=True)
+            ours = logits(torch_model(student.network, student.card), clips, given.rates)
+            print(f"| {path.name} | {same(ours, taught.argmax(1)):.1%} | {divergences(taught, ours).mean():.4f} | "
+                  f"{same(ours, truth):.1%} |", flush=True)
     except FramiError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     return EXIT_OK
 
 
-def answers(model: Model, clips: tuple[Clip, ...], rates: list[float]) -> list[int]:
-    """The classes that ``model`` gives; each of ``rates`` has its own part of the clips."""
+def logits(model: Model, clips: tuple[Clip, ...], rates: list[float]) -> Array:
+    """What ``model`` gives (clips, classes); each of ``rates`` has its own part of the clips."""
     parts = zip(dealt(clips, len(rates)), rates, strict=True)
-    return [label for part, rate in parts for label in evaluate(slowed(model, rate), part).predicted]
+    return np.concatenate([evaluate(slowed(model, rate), part).logits for part, rate in parts])
 
 
 def dealt(clips: tuple[Clip, ...], hands: int) -> list[tuple[Clip, ...]]:
@@ -59,8 +64,9 @@ def dealt(clips: tuple[Clip, ...], hands: int) -> list[tuple[Clip, ...]]:
     return [clips[first::hands] for first in range(hands)]
 
 
-def share(ours: list[int], theirs: list[int]) -> float:
-    return sum(a == b for a, b in zip(ours, theirs, strict=True)) / len(ours)
+def same(ours: Array, labels: Array) -> float:
+    """The share of the clips of which the logits ``ours`` have the class in ``labels``."""
+    return float((ours.argmax(1) == labels).mean())
 
 
 def slowed(model: Model, rate: float) -> Model:

@@ -33,11 +33,16 @@ class Model:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """``confusion[i, j]``: how many clips of class i were taken for class j; ``predicted``: what each was taken for."""
+    """``confusion[i, j]``: how many clips of class i were taken for class j; ``logits``: (clips, classes)."""
 
     labels: tuple[str, ...]
     confusion: Array
-    predicted: tuple[int, ...] = ()
+    logits: Array
+
+    @property
+    def predicted(self) -> tuple[int, ...]:
+        """What each clip was taken for."""
+        return tuple(self.logits.argmax(axis=1).tolist())
 
     @property
     def n(self) -> int:
@@ -68,6 +73,10 @@ class Evaluation:
         """How many of the same clips another model takes for the same class."""
         return sum(ours == theirs for ours, theirs in zip(self.predicted, predicted, strict=True))
 
+    def divergence(self, teacher: "Evaluation") -> float:
+        """Mean KL(teacher || this model) over the same clips, in nats."""
+        return float(divergences(teacher.logits, self.logits).mean())
+
     def as_dict(self) -> dict[str, Any]:
         low, high = wilson_interval(self.correct, self.n)
         return {"n": self.n, "correct": self.correct, "accuracy": self.accuracy, "interval_95": [low, high],
@@ -83,6 +92,19 @@ def wilson_interval(correct: int, n: int, z: float = 1.96) -> tuple[float, float
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
+def divergences(teacher: Array, student: Array) -> Array:
+    """KL(teacher || student) of each clip in nats (clips,), from two (clips, classes) of logits."""
+    theirs, ours = (log_softmax(logits) for logits in (teacher, student))
+    each: Array = (np.exp(theirs) * (theirs - ours)).sum(axis=1)
+    return np.maximum(each, 0)  # what rounding leaves of zero
+
+
+def log_softmax(logits: Array) -> Array:
+    """Logarithms of the probabilities along the last axis, float64; finite where :func:`softmax` underflows."""
+    above = np.asarray(logits, dtype=np.float64) - np.max(logits, axis=-1, keepdims=True)
+    return above - np.log(np.exp(above).sum(axis=-1, keepdims=True))
+
+
 def evaluate(model: Model, clips: Sequence[Clip], report: Callable[[int], object] = lambda done: None) -> Evaluation:
     """Classify ``clips``, whose labels are indices into ``model.labels``.
 
@@ -95,7 +117,7 @@ def evaluate(model: Model, clips: Sequence[Clip], report: Callable[[int], object
     if not clips:
         raise FramiError("There are no recordings to evaluate on.")
     confusion = np.zeros((len(model.labels), len(model.labels)), dtype=np.int64)
-    predicted = np.empty(len(clips), dtype=np.int64)
+    heard = np.empty((len(clips), len(model.labels)), dtype=np.float32)
     for first in range(0, len(clips), READ_AT_ONCE):
         part = clips[first : first + READ_AT_ONCE]
         waves = [read_clip(clip.path, model.clip) for clip in part]
@@ -103,11 +125,11 @@ def evaluate(model: Model, clips: Sequence[Clip], report: Callable[[int], object
         for indices in batches_of_equal_length(waves, BATCH):
             logits = model.logits(np.stack([waves[index] for index in indices]))
             _check(logits, part[indices[0]].path)
-            predicted[[first + index for index in indices]] = logits.argmax(axis=1)
+            heard[[first + index for index in indices]] = logits
             done += len(indices)
             report(done)
-    np.add.at(confusion, (np.array([clip.label for clip in clips]), predicted), 1)
-    return Evaluation(model.labels, confusion, tuple(predicted.tolist()))
+    np.add.at(confusion, (np.array([clip.label for clip in clips]), heard.argmax(axis=1)), 1)
+    return Evaluation(model.labels, confusion, heard)
 
 
 def predict(model: Model, path: Path, top: int = 3) -> list[tuple[str, float]]:

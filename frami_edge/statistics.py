@@ -15,7 +15,10 @@ CHUNK = 500  # resamples at a time: what bounds the memory at thousands of clips
 
 
 class Difference(NamedTuple):
-    """How much more often one method is right, or agrees with the teacher, than another. Shares, not per cent."""
+    """How much more often one method is right, or agrees with the teacher, than another: shares, not per cent.
+
+    Or by how many nats its KL divergence from the teacher is larger.
+    """
 
     mean: float
     low: float  # of the 95 % interval
@@ -36,7 +39,7 @@ def mean_sd(values: Sequence[float]) -> tuple[float, float | None]:
 
 
 def paired_bootstrap(ours: Array, theirs: Array, resamples: int = RESAMPLES, seed: int = 0) -> Difference:
-    """Bootstrap of the difference in accuracy or agreement (Efron 1979), over clips and seeds at once.
+    """Bootstrap of the difference in accuracy, agreement or divergence (Efron 1979), over clips and seeds at once.
 
     A resample draws clips with replacement, the same ones for both methods, and seeds with replacement, the same for
     both: what is common to a clip, or to the initialisation of a seed, cancels. The interval holds the middle 95 % of
@@ -45,8 +48,8 @@ def paired_bootstrap(ours: Array, theirs: Array, resamples: int = RESAMPLES, see
     With few seeds this is optimistic: resampling n seeds shows (n - 1) / n of their variance.
 
     Args:
-        ours, theirs: which clips were right, or as the teacher has them, bool (seeds, clips); one row is taken for
-            every seed of the other.
+        ours, theirs: which clips were right, or as the teacher has them, bool (seeds, clips); or a figure of each
+            clip. One row is taken for every seed of the other.
 
     Raises:
         FramiError: the two were not made with the same clips, or the same number of seeds.
@@ -56,7 +59,7 @@ def paired_bootstrap(ours: Array, theirs: Array, resamples: int = RESAMPLES, see
         raise FramiError(f"{ours.shape[1]} clips cannot be paired with {theirs.shape[1]}.")
     if len(ours) != len(theirs) and 1 not in (len(ours), len(theirs)):
         raise FramiError(f"{len(ours)} seeds cannot be paired with {len(theirs)}.")
-    gains = ours - theirs  # (seeds, clips), each -1, 0 or 1
+    gains = ours - theirs  # (seeds, clips); of shares each -1, 0 or 1
     drawn = np.sort(_resampled_means(gains, resamples, np.random.default_rng(seed)))
     low, high = np.quantile(drawn, [0.025, 0.975])
     # counts with the observed one among them, so that p is never 0
@@ -87,6 +90,6 @@ def _resampled_means(gains: Array, resamples: int, generator: np.random.Generato
         size = min(CHUNK, resamples - first)
         rows = generator.multinomial(seeds, np.full(seeds, 1 / seeds), size)  # how often each was drawn
         columns = generator.multinomial(clips, np.full(clips, 1 / clips), size)
-        # rounded, so that a mean of zero is exactly zero on both sides of the test
-        means.append(np.round(((rows @ gains) * columns).sum(axis=1)) / (seeds * clips))
+        # sums of whole numbers are exact, so that of shares a mean of zero is zero on both sides of the test
+        means.append(((rows @ gains) * columns).sum(axis=1) / (seeds * clips))
     return np.concatenate(means)

@@ -10,12 +10,22 @@ import soundfile
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 
 from frami_edge import checkpoints, networks
 from frami_edge.card import TeacherCard
 from frami_edge.datasets import Clip, open_dataset
 from frami_edge.errors import FramiError
-from frami_edge.evaluation import Evaluation, Model, evaluate, open_model, predict, torch_model, wilson_interval
+from frami_edge.evaluation import (
+    Evaluation,
+    Model,
+    divergences,
+    evaluate,
+    open_model,
+    predict,
+    torch_model,
+    wilson_interval,
+)
 
 TABLE = {"sample_rate": 16000, "seconds": 0.1, "preparation": "crop"}
 PITCHES = (300.0, 1000.0, 3000.0)
@@ -87,6 +97,18 @@ def test_predict_orders_labels(tmp_path: Path) -> None:
     assert [label for label, _ in labels] == ["middle", "low"]
     odds = np.exp([0.0, -0.7, -2.0])
     np.testing.assert_allclose([share for _, share in labels], odds[:2] / odds.sum(), rtol=1e-6)
+
+
+@given(arrays.arrays(np.float32, st.tuples(st.just(2), st.integers(1, 9), st.integers(2, 9)),
+                     elements=st.floats(-200, 200, width=32)))
+def test_divergence_is_torchs(both: np.ndarray) -> None:
+    found = divergences(*both)
+    theirs, ours = (torch.from_numpy(logits).double().log_softmax(1) for logits in both)
+    expected = torch.nn.functional.kl_div(ours, theirs, reduction="none", log_target=True).sum(1).numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+    assert (found >= 0).all() and not divergences(both[0], both[0]).any()
+    shifted = divergences(both[0].astype(float) + 3, both[1].astype(float) - 5)  # a constant says nothing
+    np.testing.assert_allclose(shifted, found, rtol=1e-6, atol=1e-9)
 
 
 @given(n=st.integers(1, 3000), share=st.floats(0, 1))

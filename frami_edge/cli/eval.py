@@ -22,7 +22,7 @@ Accuracy of MODEL on the labelled recordings in FOLDER: n, per class, confusion 
   frami-edge eval student.onnx esc10 --test 5             # fold 5 only
   frami-edge eval student.pt fsdd --test theo --json
   frami-edge eval vendor/teacher.pt fsdd --trust          # run the model.py that its card names
-  frami-edge eval student.pt fsdd --test theo --against teacher.pt    # and how often the two decide alike
+  frami-edge eval student.pt fsdd --test theo --against teacher.pt    # and how close it comes to its teacher
 
 MODEL is an exported .onnx (needs no torch), a student.pt or a teacher. FOLDER is ESC-50, ESC-10, UrbanSound8K,
 AudioMNIST, the Free Spoken Digit Dataset, or a folder for each class.
@@ -38,7 +38,7 @@ def register(app: typer.Typer) -> None:
         test: options.TestGroups = None,
         against: Annotated[Path | None, typer.Option(
             metavar="FILE", help="Another model, a student's teacher as a rule: say how often both name the same "
-            "class. --card and --arch are for this one then.")] = None,
+            "class, and the KL divergence. --card and --arch are for this one then.")] = None,
         as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
         card: options.Card = None,
         arch: options.Arch = None,
@@ -66,15 +66,17 @@ def register(app: typer.Typer) -> None:
             if beside:
                 same = evaluation.agreements(beside.predicted)
                 result["against"] = {"model": str(against), "correct": beside.correct, "accuracy": beside.accuracy,
-                                     "same": same, "agreement": same / evaluation.n}
+                                     "same": same, "agreement": same / evaluation.n,
+                                     "divergence": evaluation.divergence(beside)}
             typer.echo(json.dumps(result, indent=2))
         else:
             console.out.print(f"{model} on {data.name}" + (f", {' and '.join(test)} only" if test else ""),
                               highlight=False, markup=False, soft_wrap=True)
             print_evaluation(evaluation)
             if beside:
-                console.out.print(f"{against}: {summary(beside)}\n{agreement(evaluation, beside)}", highlight=False,
-                                  markup=False, soft_wrap=True)
+                console.out.print(f"{against}: {summary(beside)}\n{agreement(evaluation, beside)}\n"
+                                  f"Mean KL divergence from its probabilities: {evaluation.divergence(beside):.4f} "
+                                  f"nats", highlight=False, markup=False, soft_wrap=True)
 
 
 def with_progress(model: "Model", clips: "tuple[Clip, ...]") -> "Evaluation":

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from frami_edge.evaluation import divergences
 from frami_edge.files import write_atomically
 
 FILE = "cell.json"
@@ -34,6 +35,7 @@ class Result:
     clips: list[str]  # paths below the data set's folder
     truth: list[int]
     predicted: list[int]
+    logits: list[list[float]]  # (clips, classes)
     agreement: float | None  # share of the clips that the teacher takes for the same class
     seconds: float  # of training or distilling
     samples: int | None  # synthesized
@@ -52,6 +54,10 @@ class Result:
         """On which clips it names the class that ``teacher`` names, bool (clips,)."""
         return np.array(teacher.predicted) == np.array(self.predicted)
 
+    def divergences(self, teacher: "Result") -> Array:
+        """KL(teacher || this) of each clip in nats, (clips,)."""
+        return divergences(np.array(teacher.logits), np.array(self.logits))
+
     @property
     def accuracy(self) -> float:
         return float(self.right.mean())
@@ -68,7 +74,8 @@ def read(folder: Path, key: str | None = None) -> Result | None:
         result = Result(**{field.name: content[field.name] for field in fields(Result)})
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return result if key in (None, result.key) and len(result.truth) == len(result.predicted) > 0 else None
+    return result if key in (None, result.key) and len(result.truth) == len(result.predicted) \
+        == len(result.logits) > 0 else None
 
 
 def below(out: Path) -> list[Result]:

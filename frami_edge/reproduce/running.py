@@ -23,6 +23,7 @@ from frami_edge.reproduce.tasks import Options, Task
 from frami_edge.teacher.opening import OpenedTeacher, open_teacher
 
 INTERRUPTED = 130
+DECIMALS = 4  # of the logits that are kept
 PATIENCE = 15  # seconds in which an interrupted command saves what it has
 Call = Callable[[list[str], Path], int]  # (words after `frami-edge`, file for its results) -> exit code
 
@@ -113,7 +114,8 @@ class Runner:
             key, task.recipe, task.group, task.arm, cell.kind, cell.teacher, cell.student, column.data.name,
             list(cell.test), task.seed, options.budget if task.data_free else "", task.values, list(test.labels),
             [column.name(clip.path) for clip in test.clips], [clip.label for clip in test.clips], list(found.predicted),
-            agreement, sum(seconds.values()) if isinstance(seconds, dict) else seconds, provenance.get("samples"),
+            found.logits.astype(float).round(DECIMALS).tolist(), agreement,
+            sum(seconds.values()) if isinstance(seconds, dict) else seconds, provenance.get("samples"),
             provenance.get("verdict", {}), sha256(path), column.opened.sha256 if column.opened else "", __version__,
             provenance.get("compute", ""))
 

@@ -2,8 +2,9 @@
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,13 @@ from frami_edge.reproduce.tasks import ARMS, place
 from frami_edge.statistics import RESAMPLES, Difference, mean_sd, paired_bootstrap, spearman
 
 SCHEMA = 1
+Array = np.ndarray[Any, np.dtype[Any]]
 LEAST_RUNS = 5  # below which a rank correlation says nothing
 
 
 @dataclass(frozen=True)
 class Row:
-    """One arm of one column. Accuracies and agreement in per cent."""
+    """One arm of one column. Accuracies and agreement in per cent, divergence from the teacher in nats."""
 
     group: str
     teacher: str
@@ -37,6 +39,7 @@ class Row:
     sd: float | None
     n: int  # test clips
     agreement: float | None
+    divergence: float | None
     samples: int | None
     minutes: float
     paper: float | None
@@ -52,19 +55,21 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The arm minus the other one: in accuracy, and in agreement with the teacher where its answers are known."""
+    """The arm minus the other one: in accuracy, and where the teacher's answers are known in how close it comes."""
 
     group: str
     student: str
     arm: str
     minus: str
     difference: Difference
-    agreement: Difference | None
+    agreement: Difference | None = None
+    divergence: Difference | None = None
 
 
 def rows(results: Iterable[Result]) -> list[Row]:
     """A row for each arm, in the order of :data:`ARMS` within each column."""
-    return [_row(found) for found in _by_arm(results).values()]
+    arms = _by_arm(results)
+    return [_row(found, arms.get((group, teacher, "teacher"))) for (group, teacher, _), found in arms.items()]
 
 
 def comparisons(results: Iterable[Result], arm: str, resamples: int = RESAMPLES) -> list[Comparison]:
@@ -76,26 +81,32 @@ def comparisons(results: Iterable[Result], arm: str, resamples: int = RESAMPLES)
         if not ours or other == arm:
             continue
         taught = arms.get((group, teacher, "teacher"))
-        agreement = compare(ours, theirs, resamples, taught[0]) if taught and other != "teacher" else None
-        found.append(Comparison(group, ours[0].student, arm, other, compare(ours, theirs, resamples), agreement))
+        difference = compare(ours, theirs, lambda result: result.right, resamples)
+        if not taught or other == "teacher":
+            found.append(Comparison(group, ours[0].student, arm, other, difference))
+            continue
+        if taught[0].clips != ours[0].clips:
+            raise FramiError(f"{taught[0].recipe} and {ours[0].recipe} were tested on different clips.")
+        closer = (compare(ours, theirs, figure, resamples)
+                  for figure in (partial(Result.agreeing, teacher=taught[0]),
+                                 partial(Result.divergences, teacher=taught[0])))
+        found.append(Comparison(group, ours[0].student, arm, other, difference, *closer))
     return found
 
 
-def compare(ours: Sequence[Result], theirs: Sequence[Result], resamples: int = RESAMPLES,
-            teacher: Result | None = None) -> Difference:
+def compare(ours: Sequence[Result], theirs: Sequence[Result], figures: Callable[[Result], Array],
+            resamples: int = RESAMPLES) -> Difference:
     """The paired bootstrap of two arms; a teacher, which has one seed, is compared with every seed of the other.
 
     Args:
-        teacher: compares how often the arms agree with it; without one, how often they are right.
+        figures: what is compared: a number for each clip of a result, such as ``Result.right``.
 
     Raises:
         FramiError: they were made on other clips, or have no seed in common.
     """
-    if any(result.clips != ours[0].clips for result in [*ours, *theirs, *([teacher] if teacher else [])]):
+    if any(result.clips != ours[0].clips for result in [*ours, *theirs]):
         raise FramiError(f"{ours[0].recipe} and {theirs[0].recipe} were tested on different clips.")
-    ours_by_seed, theirs_by_seed = (
-        {result.seed: result.agreeing(teacher) if teacher else result.right for result in arm}
-        for arm in (ours, theirs))
+    ours_by_seed, theirs_by_seed = ({result.seed: figures(result) for result in arm} for arm in (ours, theirs))
     if any(results[0].kind == "teacher" for results in (ours, theirs)):
         return paired_bootstrap(np.stack(list(ours_by_seed.values())), np.stack(list(theirs_by_seed.values())),
                                 resamples)
@@ -135,16 +146,19 @@ def _by_arm(results: Iterable[Result]) -> dict[tuple[str, str, str], list[Result
     return arms
 
 
-def _row(found: list[Result]) -> Row:
+def _row(found: list[Result], taught: list[Result] | None) -> Row:
     first = found[0]
     accuracies = [100 * result.accuracy for result in found]
     mean, sd = mean_sd(accuracies)
     agreements = [100 * result.agreement for result in found if result.agreement is not None]
+    divergences = [float(result.divergences(taught[0]).mean()) for result in found
+                   if taught and first.kind != "teacher" and result.clips == taught[0].clips]
     cell = recipe.cell(first.recipe) if first.recipe in recipe.names() else None
     # the paper's number is for its own split
     paper = cell.paper if cell and list(cell.test) == first.test else None
     return Row(first.group, first.teacher, first.student, first.arm, first.recipe, [result.seed for result in found],
-               accuracies, mean, sd, len(first.truth), mean_sd(agreements)[0] if agreements else None, first.samples,
+               accuracies, mean, sd, len(first.truth), mean_sd(agreements)[0] if agreements else None,
+               mean_sd(divergences)[0] if divergences else None, first.samples,
                sum(result.seconds for result in found) / len(found) / 60, paper)
 
 
@@ -154,15 +168,15 @@ def markdown(table: str, rows: Sequence[Row], compared: Sequence[Comparison], re
     for column in dict.fromkeys(row.column for row in rows):
         inside = [row for row in rows if row.column == column]
         lines += [f"## {_title(inside, results)}", "",
-                  "| | accuracy | sd | seeds | n | agreement with the teacher | samples | minutes | paper |",
-                  "|---|---|---|---|---|---|---|---|---|"]
+                  "| | accuracy | sd | seeds | n | agreement with the teacher | KL | samples | minutes | paper |",
+                  "|---|---|---|---|---|---|---|---|---|---|"]
         lines += [_line(row) for row in inside]
         here = [each for each in compared
                 if each.group == column[0] and each.student in {row.student for row in inside}]
         if here:
             lines += ["", f"| {ARMS.get(here[0].arm, here[0].arm)} minus | points of accuracy | 95 % interval | p "
-                      "| points of agreement with the teacher | 95 % interval | p | seeds |",
-                      "|---|---|---|---|---|---|---|---|"]
+                      "| points of agreement with the teacher | 95 % interval | p | KL, nats | 95 % interval | p "
+                      "| seeds |", "|---|---|---|---|---|---|---|---|---|---|---|"]
             lines += [_comparison_line(each) for each in here]
         told = correlations(result for result in results if (result.group, result.teacher) == column)
         if told:
@@ -183,7 +197,7 @@ def _how(results: Sequence[Result]) -> str:
     return (f"frami-edge {__version__}; {'; '.join(computed) or 'no cell was trained'}; {effort}. Accuracy in % of "
             f"the last step, never of the best one, on n test clips; sd over the seeds. Intervals and p: paired "
             f"bootstrap over clips and seeds, {RESAMPLES} resamples, two-sided, not corrected for the number of "
-            f"comparisons.")
+            f"comparisons. KL: mean KL(teacher || student) on the test clips in nats, the smaller the closer.")
 
 
 def _title(inside: Sequence[Row], results: Sequence[Result]) -> str:
@@ -196,21 +210,24 @@ def _title(inside: Sequence[Row], results: Sequence[Result]) -> str:
 def _line(row: Row) -> str:
     sd = "" if row.sd is None else f"{row.sd:.1f}"
     agreement = "" if row.agreement is None else f"{row.agreement:.1f}"
+    divergence = "" if row.divergence is None else f"{row.divergence:.3f}"
     paper = "" if row.paper is None else f"{row.paper:g}"
-    return (f"| {row.title} | {row.mean:.1f} | {sd} | {len(row.seeds)} | {row.n} | {agreement} | "
+    return (f"| {row.title} | {row.mean:.1f} | {sd} | {len(row.seeds)} | {row.n} | {agreement} | {divergence} | "
             f"{row.samples or ''} | {row.minutes:.1f} | {paper} |")
 
 
 def _comparison_line(each: Comparison) -> str:
-    columns = " | ".join(_difference(found) for found in (each.difference, each.agreement))
+    columns = " | ".join([_difference(each.difference), _difference(each.agreement),
+                          _difference(each.divergence, 1, 3)])
     return f"| {ARMS.get(each.minus, each.minus)} | {columns} | {each.difference.seeds} |"
 
 
-def _difference(found: Difference | None) -> str:
+def _difference(found: Difference | None, scale: float = 100, digits: int = 1) -> str:
     """Three columns of the table."""
     if found is None:
         return " |  | "
-    return f"{100 * found.mean:+.1f} | {100 * found.low:+.1f} to {100 * found.high:+.1f} | {found.p:.2g}"
+    mean, low, high = (f"{scale * value:+.{digits}f}" for value in (found.mean, found.low, found.high))
+    return f"{mean} | {low} to {high} | {found.p:.2g}"
 
 
 def _signed(rho: float) -> str:
@@ -220,7 +237,8 @@ def _signed(rho: float) -> str:
 def as_dict(table: str, rows: Sequence[Row], compared: Sequence[Comparison]) -> dict[str, Any]:
     return {"schema": SCHEMA, "table": table, "version": __version__, "rows": [asdict(row) for row in rows],
             "comparisons": [asdict(each) | {"difference": each.difference._asdict(),
-                                            "agreement": each.agreement and each.agreement._asdict()}
+                                            "agreement": each.agreement and each.agreement._asdict(),
+                                            "divergence": each.divergence and each.divergence._asdict()}
                             for each in compared]}
 
 

@@ -97,6 +97,10 @@ def test_how_often_two_models_decide_alike(loudness: Loudness, tmp_path: Path) -
     assert found["correct"] == 4
     assert {name: found["against"][name] for name in ("correct", "same", "agreement")} == {
         "correct": 3, "same": 2, "agreement": 0.4}
+    # it is sure of one class: the divergence of a clip is -log of what the first one gives that class
+    assert found["against"]["divergence"] > 0.4 and "nats" in done.stdout
+    alike = json.loads(evaluate(loudness.model, loudness.data, "--against", loudness.model, "--json").stdout)
+    assert (alike["against"]["agreement"], alike["against"]["divergence"]) == (1.0, 0.0)
     renamed = stored.card.model_copy(update={"labels": ("loud", "quiet")})
     checkpoints.save(tmp_path / "renamed.pt", stored.network, renamed, {})
     done = evaluate(loudness.model, loudness.data, "--against", tmp_path / "renamed.pt")

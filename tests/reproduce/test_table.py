@@ -25,7 +25,8 @@ def made(arm: str, right: int, seed: int = 0, **changed: object) -> Result:
         key="k", recipe=f"digits/{network}{arm}", group="digits", arm=arm, kind=kind, teacher="wrn40",
         student="" if kind == "teacher" else "wrn16", dataset="fsdd", test=["theo"], seed=seed, budget="", values={},
         labels=["no", "yes"], clips=[f"{clip}.wav" for clip in range(N)], truth=[1] * N,
-        predicted=[1] * right + [0] * (N - right), agreement=None if kind == "teacher" else 0.9,
+        predicted=[1] * right + [0] * (N - right),
+        logits=[[0.0, 1.0]] * right + [[1.0, 0.0]] * (N - right), agreement=None if kind == "teacher" else 0.9,
         seconds=120.0 + 60 * seed, samples=64, verdict={}, model_sha256="m", teacher_sha256="t",
         version="1", compute="CPU")
     return replace(result, **changed)  # type: ignore[arg-type]
@@ -75,11 +76,32 @@ def test_what_the_verdict_tells_of_the_accuracy() -> None:
     assert "| agreement | +1.00 |  | 6 |" in table.markdown("digits", table.rows(alike), [], alike)
 
 
+def test_how_close_the_teacher_is() -> None:
+    """Of two classes one nat apart, p = .731: where two disagree the divergence is 2 p - 1, else zero."""
+    teacher, noise, frami = made("teacher", 190), made("noise", 60), made("frami", 180)
+    apart = 2 / (1 + np.exp(-1)) - 1
+    rows = table.rows([teacher, noise, frami])
+    assert [row.divergence for row in rows] == [None, *(pytest.approx(apart * far / N) for far in (130, 10))]
+    closer = table.comparisons([teacher, noise, frami], "frami", 2000)[1].divergence
+    assert closer and closer.mean == pytest.approx(-apart * 120 / N) and closer.high < 0 and closer.p < 0.01
+    assert [row.divergence for row in table.rows([noise, frami])] == [None, None]  # nobody to be close to
+    assert table.comparisons([noise, frami], "frami", 200)[0].divergence is None
+    # the teacher's classes, but less sure of them than it: agreement sees nothing, the divergence does
+    vague = made("noise", 190, logits=[[0.5 * low, 0.5 * high] for low, high in teacher.logits])
+    surer = table.comparisons([teacher, vague, made("frami", 190)], "frami", 2000)[1]
+    assert surer.agreement and surer.agreement.mean == 0 and surer.divergence and surer.divergence.high < 0
+    cells = [teacher, noise, frami]
+    text = table.markdown("digits", rows, table.comparisons(cells, "frami", 500), cells)
+    assert "| FRAMI | 90.0 |  | 1 | 200 | 90.0 | 0.023 | 64 |" in text and "| -0.277 | -0.3" in text
+
+
 def test_what_cannot_be_compared() -> None:
     with pytest.raises(FramiError, match="different clips"):
-        table.compare([made("frami", 9)], [made("noise", 9, clips=["other.wav"] * N)])
+        table.compare([made("frami", 9)], [made("noise", 9, clips=["other.wav"] * N)], results.Result.divergences)
+    with pytest.raises(FramiError, match="different clips"):
+        table.comparisons([made("teacher", 9, clips=["other.wav"] * N), made("frami", 9), made("noise", 9)], "frami", 9)
     with pytest.raises(FramiError, match="no seed in common"):
-        table.compare([made("frami", 9, 0)], [made("noise", 9, 1)])
+        table.compare([made("frami", 9, 0)], [made("noise", 9, 1)], lambda result: result.right)
 
 
 def test_the_papers_number_stands_beside_its_own_split(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,14 +110,14 @@ def test_the_papers_number_stands_beside_its_own_split(monkeypatch: pytest.Monke
     assert table.rows([made("frami", 180)])[0].paper == 81.25
     assert table.rows([made("frami", 180, test=["jackson"])])[0].paper is None
     text = table.markdown("digits", table.rows([made("frami", 180)]), [], [made("frami", 180)])
-    assert "| FRAMI | 90.0 |  | 1 | 200 | 90.0 | 64 | 2.0 | 81.25 |" in text
+    assert "| FRAMI | 90.0 |  | 1 | 200 | 90.0 |  | 64 | 2.0 | 81.25 |" in text
 
 
 def test_three_files_that_say_the_same(tmp_path: Path) -> None:
     paths = table.write(tmp_path, "digits", CELLS, "frami")
     assert [path.name for path in paths] == ["digits.md", "digits.json", "digits.svg"]
     text, content, picture = (path.read_text() for path in paths)
-    assert "| FRAMI | 87.5 | 3.5 | 2 | 200 | 90.0 | 64 | 2.5 |  |" in text
+    assert "| FRAMI | 87.5 | 3.5 | 2 | 200 | 90.0 | 0.035 | 64 | 2.5 |  |" in text
     assert "| noise | +60.0 | " in text and "Free Spoken Digit Dataset, test theo: wrn40 -> wrn16" in text
     read = json.loads(content)
     assert [row["mean"] for row in read["rows"]] == [95.0, 27.5, 87.5]
