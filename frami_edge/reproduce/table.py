@@ -78,7 +78,7 @@ def comparisons(results: Iterable[Result], arm: str, resamples: int = RESAMPLES)
     found = []
     for (group, teacher, other), theirs in arms.items():
         ours = arms.get((group, teacher, arm))
-        if not ours or other == arm:
+        if not ours or other == arm or not _comparable(ours, theirs):
             continue
         taught = arms.get((group, teacher, "teacher"))
         difference = compare(ours, theirs, lambda result: result.right, resamples)
@@ -136,6 +136,12 @@ def correlations(results: Iterable[Result]) -> dict[str, tuple[float, float, int
         if not (math.isnan(accuracy) and math.isnan(agreement)):
             found[name] = accuracy, agreement, len(judged)
     return found
+
+
+def _comparable(ours: Sequence[Result], theirs: Sequence[Result]) -> bool:
+    """Whether they have a seed in common; a cell that failed has none. A teacher has but one, and goes with any."""
+    teacher = ours[0].kind == "teacher" or theirs[0].kind == "teacher"
+    return teacher or bool({result.seed for result in ours} & {result.seed for result in theirs})
 
 
 def _by_arm(results: Iterable[Result]) -> dict[tuple[str, str, str], list[Result]]:

@@ -95,6 +95,12 @@ def test_how_close_the_teacher_is() -> None:
     assert "| FRAMI | 90.0 |  | 1 | 200 | 90.0 | 0.023 | 64 |" in text and "| -0.277 | -0.3" in text
 
 
+def test_an_arm_without_a_common_seed_is_left_out() -> None:
+    """Where seed 0 of the one failed and seed 1 of the other is yet to come, the table is written all the same."""
+    cells = [made("teacher", 190), made("noise", 60, 0), made("cmi", 70, 1), made("frami", 170, 1)]
+    assert [each.minus for each in table.comparisons(cells, "frami", 100)] == ["teacher", "cmi"]
+
+
 def test_what_cannot_be_compared() -> None:
     with pytest.raises(FramiError, match="different clips"):
         table.compare([made("frami", 9)], [made("noise", 9, clips=["other.wav"] * N)], results.Result.divergences)
