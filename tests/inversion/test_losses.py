@@ -40,10 +40,12 @@ def test_info_nce_by_its_definition(batch: int, n: int, tau: float) -> None:
 
 def test_l_fic_splits_into_info_nce_and_t_finv() -> None:
     """-log(exp((s + T) / tau) / sum exp(s_j / tau)) = InfoNCE - T / tau, so tau would set the weight of T."""
-    similarity, finv, tau = torch.randn(5), torch.tensor(0.7), 0.2
-    joint = -(similarity[0] + finv) / tau + (similarity / tau).logsumexp(0)
-    apart = F.cross_entropy(similarity[None] / tau, torch.tensor([0])) - finv / tau
-    torch.testing.assert_close(joint, apart)
+    anchor, positive, negatives, chunks, tau = unit(1, 8), unit(1, 8), unit(4, 8), unit(3, 1, 8), 0.2
+    finv = losses.time_invariance(chunks)[0]
+    similarity = torch.cat([positive, negatives]) @ anchor[0]
+    joint = -((similarity[0] + finv) / tau).exp().div((similarity / tau).exp().sum()).log()
+    apart = losses.info_nce(anchor, positive, negatives, tau) - finv / tau
+    torch.testing.assert_close(joint, apart, rtol=1e-4, atol=1e-5)
 
 
 def test_adversarial_counts_only_where_both_agree_and_is_clamped() -> None:

@@ -91,6 +91,36 @@ def _saved(state: dict[str, object], path: Path) -> Path:
     return path
 
 
+def test_what_is_minimised_is_the_weighted_sum_of_its_terms(teacher: Teacher, tmp_path: Path) -> None:
+    """Eqs. 1, 3 and 4; T_finv is to rise, so it counts negatively."""
+    card = teacher.card.model_copy(update={"clip": Clip(seconds=1.0, preparation="crop")})
+    maker = make(Teacher(teacher.net, card), "frami", "inversion.chunk_class_weight=0.3", "inversion.finv_weight=0.7",
+                 "inversion.tv_weight=0.1")
+    told: list[dict[str, float]] = []
+    student = networks.build("wrn16", 4).eval().requires_grad_(False)
+    maker.synthesize(student, Bank(tmp_path, "sha", 100), lambda _, losses_now: told.append(losses_now))
+    s = maker.settings
+    for now in told:
+        inversion = (s.bn_weight * now["bn"] + s.class_weight * now["class"] + 0.1 * now["tv"]
+                     + s.adversarial_weight * now["adversarial"])
+        assert now["inversion"] == pytest.approx(inversion, rel=1e-4)
+        assert now["total"] == pytest.approx(inversion + s.contrast_weight * now["contrast"]
+                                             + 0.3 * now["chunk_class"] - 0.7 / s.tau * now["finv"], rel=1e-4)
+
+
+def test_asking_for_likeness_along_time_brings_it(teacher: Teacher, tmp_path: Path) -> None:
+    card = teacher.card.model_copy(update={"clip": Clip(seconds=1.0, preparation="crop")})
+    found = {}
+    for weight in (1e-6, 20):
+        maker = make(Teacher(teacher.net, card), "frami", "inversion.steps=40", "inversion.first_steps=40",
+                     "inversion.contrast_weight=0", f"inversion.finv_weight={weight}")
+        told: list[float] = []
+        maker.synthesize(None, Bank(tmp_path / str(weight), "sha", 100),
+                         lambda _, losses_now, told=told: told.append(losses_now["finv"]))
+        found[weight] = sum(told[-5:]) / 5
+    assert 1 - found[20] < 0.3 * (1 - found[1e-6])
+
+
 def test_the_methods_losses_are_those_of_their_papers(teacher: Teacher, tmp_path: Path) -> None:
     student, bank = networks.build("wrn16", 4).eval().requires_grad_(False), Bank(tmp_path, "sha", 100)
     long = teacher.card.model_copy(update={"clip": Clip(seconds=1.0, preparation="crop")})
