@@ -142,6 +142,8 @@ class DataFreeDistillation:
         self._log({"batch": self.batches, "synthesis": made.losses, "distillation": taught,
                    "seconds": self.seconds})
         self._save()
+        if self.processes.rank == 0:
+            self.bank.tidy()
 
     def _one_section(self, phase: Phase, report: Report) -> None:
         """Some steps of the finishing phase."""

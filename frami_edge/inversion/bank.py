@@ -25,7 +25,7 @@ class Bank:
     Args:
         folder: created; batches of this teacher that are there are taken up.
         teacher_sha256: samples of another teacher are refused, never mixed in.
-        capacity: samples kept; the oldest batches leave.
+        capacity: samples kept; the oldest batches leave. Their files stay until :meth:`tidy`.
     """
 
     def __init__(self, folder: Path, teacher_sha256: str, capacity: int) -> None:
@@ -34,7 +34,7 @@ class Bank:
         self._batches: dict[int, Samples] = {}
         self._joined: Samples | None = None
         for path in sorted(self.folder.glob("batch-*.pt")):
-            self._batches[int(path.stem.removeprefix("batch-"))] = self._read(path)
+            self._batches[_index(path)] = self._read(path)
 
     def __len__(self) -> int:
         return sum(len(batch.labels) for batch in self._batches.values())
@@ -73,6 +73,14 @@ class Bank:
         for later in [key for key in self._batches if key >= index]:
             del self._batches[later]
             self._path(later).unlink(missing_ok=True)
+        self._forget_oldest()
+
+    def tidy(self) -> None:
+        """Remove the files of batches that have left: once a checkpoint is written that does without them."""
+        oldest = min(self._batches, default=0)
+        for path in self.folder.glob("batch-*.pt"):
+            if _index(path) < oldest:
+                path.unlink(missing_ok=True)
 
     def draw(self, count: int, newest: float = 0.0) -> tuple[Tensor, Tensor]:
         """``count`` random log-Mels (float32) and labels; half of them from the ``newest`` share, if there is one."""
@@ -104,9 +112,7 @@ class Bank:
 
     def _forget_oldest(self) -> None:
         while len(self) > self.capacity and len(self._batches) > 1:
-            oldest = min(self._batches)
-            del self._batches[oldest]
-            self._path(oldest).unlink(missing_ok=True)
+            del self._batches[min(self._batches)]
 
     def _path(self, index: int) -> Path:
         return self.folder / f"batch-{index:05d}.pt"
@@ -121,3 +127,7 @@ class Bank:
         if owner != self.teacher_sha256:
             raise FramiError(f"{path} holds samples of another teacher.", "Choose another run folder, or --force.")
         return samples
+
+
+def _index(path: Path) -> int:
+    return int(path.stem.removeprefix("batch-"))

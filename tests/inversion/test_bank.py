@@ -39,6 +39,8 @@ def test_exactly_full_still_gives_negatives(tmp_path: Path) -> None:
     assert len(bank) == 8 and bank.embeddings(8).shape == (8, 2) and bank.draw(3)[0].shape[0] == 3
     bank.add(2, batch(3.0))
     assert len(bank) == 8 and set(bank.embeddings(8)[:, 0].tolist()) == {2.0, 3.0}
+    assert len(list(tmp_path.iterdir())) == 3  # what the last checkpoint knew
+    bank.tidy()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["batch-00001.pt", "batch-00002.pt"]
 
 
@@ -70,6 +72,19 @@ def test_newest_share(tmp_path: Path) -> None:
         bank.add(index, batch(float(index)))
     _, labels = bank.draw(400, newest=0.25)
     assert (labels[:200] >= 6).all() and (labels[200:] < 6).any()
+
+
+def test_a_run_that_goes_on_has_what_its_checkpoint_had(tmp_path: Path) -> None:
+    """Killed between the batch that pushed the oldest out and its checkpoint: it is dropped, the oldest is back."""
+    bank = Bank(tmp_path, "a", 8)
+    for index in range(3):
+        bank.add(index, batch(float(index)))
+    again = Bank(tmp_path, "a", 8)
+    again.drop_from(2)
+    assert len(again) == 8 and set(again.embeddings(8)[:, 0].tolist()) == {0.0, 1.0}
+    once_more = Bank(tmp_path, "a", 4)  # with room for less
+    once_more.drop_from(2)
+    assert set(once_more.embeddings(8)[:, 0].tolist()) == {1.0}
 
 
 def test_drops_what_came_after_a_checkpoint(tmp_path: Path) -> None:
