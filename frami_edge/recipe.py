@@ -6,7 +6,7 @@ is for: that is a :class:`Cell`, and no part of what is computed.
 
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from frami_edge import recipe_files
 from frami_edge.errors import EXIT_USAGE, FramiError
@@ -108,6 +108,17 @@ class Recipe(Table):
 
     inversion: Inversion
     distillation: Distillation
+
+    @model_validator(mode="after")
+    def _teaches(self) -> "Recipe":
+        inversion, settings = self.inversion, self.distillation
+        if not settings.finish.steps and (not settings.alternate.steps or (
+                not inversion.minutes and inversion.batches <= inversion.warmup_batches)):
+            raise ValueError("the student would never learn: there is no finishing phase (distillation.finish.steps), "
+                             f"and none of the {inversion.batches} batches comes after the "
+                             f"{inversion.warmup_batches} of the warm-up (inversion.warmup_batches)"
+                             if settings.alternate.steps else "the student would never learn: no phase has steps")
+        return self
 
     def to_toml(self) -> str:
         return to_toml(self.model_dump(mode="json"))

@@ -69,8 +69,19 @@ def test_rivals_get_the_same_samples_and_steps(dataset: str) -> None:
                       for phase in (made.distillation.alternate, made.distillation.finish) if phase.steps]
             efforts.add((made.inversion.batches, made.inversion.warmup_batches, made.inversion.batch_size,
                          made.inversion.bank_samples, made.distillation.batch_size, made.distillation.replay,
-                         made.distillation.weight_decay, str(phases)))
+                         made.distillation.weight_decay, str(made.distillation.views), str(phases)))
         assert len(arms) >= 3 and len(efforts) == 1, efforts
+
+
+@pytest.mark.parametrize("values,reason", [
+    (["inversion.batches=20"], "none of the 20 batches comes after the 20"),
+    (["distillation.alternate.steps=0"], "no phase"),
+])
+def test_a_recipe_by_which_no_student_learns_is_refused(values: list[str], reason: str) -> None:
+    """`paper` delivers the student of the alternation, which starts after the warm-up."""
+    with pytest.raises(FramiError, match=f"never learn.*{reason}"):
+        recipe.load("paper", values)
+    assert recipe.load("paper", ["inversion.batches=21"]) and recipe.load("quick", values)
 
 
 def test_every_key_has_a_sentence() -> None:

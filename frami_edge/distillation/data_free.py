@@ -81,6 +81,11 @@ class DataFreeDistillation:
                 self._one_batch(report)
             while self.finish_steps < finish.steps:
                 self._one_section(finish, report)
+        if not self.finishing and self.batches <= self.recipe.inversion.warmup_batches:
+            raise FramiError(f"The time was over after {self.batches} batches, and the student learns after "
+                             f"{self.recipe.inversion.warmup_batches} alone; this recipe has no finishing phase.",
+                             "Take a longer --budget, fewer inversion.warmup_batches, or some "
+                             "distillation.finish.steps.")
         student = self.finishing.student if self.finishing else self.alternating.student
         return student.eval().cpu()
 

@@ -243,6 +243,15 @@ def test_a_time_budget_ends_a_first_batch_that_takes_longer(method: str, tmp_pat
     assert work.verdict(student).samples == 16
 
 
+def test_time_that_was_over_before_the_first_lesson_is_told(tmp_path: Path) -> None:
+    """As `paper` with a short budget: what it would save has learned nothing."""
+    work = make_run(tmp_path, small("distillation.finish.steps=0", "inversion.warmup_batches=500",
+                                    "inversion.minutes=0.001"))
+    with pytest.raises(FramiError, match="learns after 500 alone") as raised:
+        work.run()
+    assert "--budget" in raised.value.hint
+
+
 def test_a_student_that_diverges_is_told_and_kept(tmp_path: Path) -> None:
     teacher, settings = make_teacher(), small().distillation
     student = networks.build("wrn16", 4)
