@@ -65,13 +65,12 @@ class Plan:
             state = self._state(task)
             if state != DONE and task.recipe not in known:
                 column, seconds = self._column(task), timing.from_results(task, self.options.budget, done)
-                if self.options.budget and task.data_free:
-                    seconds = seconds_of(self.options.budget)
                 if self.options.teacher and task.cell.kind == "teacher":
                     seconds = 0.0  # only its accuracy is taken
                 if seconds is None:
                     tell(f"timing a few steps of {task.recipe}")
-                    seconds = timing.measured(task, column, compute)
+                    budget = seconds_of(self.options.budget) if self.options.budget else 0.0
+                    seconds = timing.measured(task, column, compute, budget)
                 known[task.recipe] = seconds
             entries.append(Entry(task, state, 0.0 if state == DONE else known[task.recipe]))
         return entries

@@ -12,6 +12,7 @@ from frami_edge import networks
 from frami_edge.card import TeacherCard
 from frami_edge.compute import Compute
 from frami_edge.distillation.data_free import DataFreeDistillation, Progress
+from frami_edge.distillation.verdict import FRESH_BATCHES
 from frami_edge.recipe import Recipe
 from frami_edge.recordings import Recordings
 from frami_edge.reproduce.results import Result
@@ -33,17 +34,25 @@ def from_results(task: Task, budget: str, done: Sequence[Result]) -> float | Non
     return sum(seconds) / len(seconds) if seconds else None
 
 
-def measured(task: Task, column: Column, compute: Compute) -> float:
-    """Seconds that ``task`` will take, from a few steps of it on noise."""
+def measured(task: Task, column: Column, compute: Compute, budget: float = 0.0) -> float:
+    """Seconds that ``task`` will take, from a few steps of it on noise.
+
+    Args:
+        budget: seconds that a data-free cell has for its samples; 0 where the recipe says how many there are.
+    """
     random = torch.get_rng_state()
     try:
         teacher = _teacher(task, column)
         if task.data_free:
-            return _distilling(task, teacher, compute)
+            return _distilling(task, teacher, compute, budget)
         clips = len(column.data.split(*task.cell.test)[0].clips)
         return _training(task, teacher, clips, compute)
     finally:
         torch.set_rng_state(random)
+        if column.opened:
+            column.opened.teacher.cpu()
+        if compute.device.type == "cuda":
+            torch.cuda.empty_cache()  # the cells run in processes of their own, and need it
 
 
 def _teacher(task: Task, column: Column) -> Teacher:
@@ -54,7 +63,7 @@ def _teacher(task: Task, column: Column) -> Teacher:
     return Teacher(networks.build(task.cell.teacher, card.classes, card.frontend.rows), card)
 
 
-def _distilling(task: Task, teacher: Teacher, compute: Compute) -> float:
+def _distilling(task: Task, teacher: Teacher, compute: Compute, budget: float) -> float:
     recipe = Recipe.model_validate(task.values)
     inversion, settings = recipe.inversion, recipe.distillation
     lessons = 2 * settings.replay + 1  # steps of the student: two passes through the teacher count
@@ -62,15 +71,17 @@ def _distilling(task: Task, teacher: Teacher, compute: Compute) -> float:
              for phase in ("alternate", "finish")}
     synthesized, taught = (min(TIMED_BATCH, part.batch_size) for part in (inversion, settings))
     shortened = Recipe(
-        inversion=inversion.model_copy(update={"batches": 1, "warmup_batches": 0, "first_steps": SYNTHESIS_STEPS,
-                                               "batch_size": synthesized}),
+        inversion=inversion.model_copy(update={"batches": 1, "minutes": 0.0, "warmup_batches": 0,
+                                               "first_steps": SYNTHESIS_STEPS, "batch_size": synthesized}),
         distillation=settings.model_copy(update=short | {"batch_size": taught}))
     times = _timed(shortened, task, teacher, compute)
-    alternations = max(0, inversion.batches - inversion.warmup_batches)
-    synthesis = inversion.planned_steps(inversion.batches) * per_step(times["synthesis"])
-    imitation = (alternations * settings.alternate.steps * per_step(times["alternation"])
-                 + settings.finish.steps * per_step(times["finish"]))
-    return synthesis * inversion.batch_size / synthesized + imitation * settings.batch_size / taught
+    step = per_step(times["synthesis"]) * inversion.batch_size / synthesized
+    lesson, last = (per_step(times[phase]) * settings.batch_size / taught for phase in ("alternation", "finish"))
+    alternations = max(0, inversion.batches - inversion.warmup_batches) * settings.alternate.steps
+    allowed = budget or 60 * inversion.minutes
+    samples = allowed or inversion.planned_steps(inversion.batches) * step + alternations * lesson
+    fresh = FRESH_BATCHES * min(allowed or math.inf, inversion.steps_of(inversion.batches) * step)
+    return samples + settings.finish.steps * last + fresh
 
 
 def _timed(recipe: Recipe, task: Task, teacher: Teacher, compute: Compute) -> dict[str, list[float]]:

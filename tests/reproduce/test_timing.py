@@ -1,5 +1,6 @@
 """Estimates: durations, steps counted as the training counts them, and a few steps timed on the real networks."""
 
+import time
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
@@ -72,4 +73,10 @@ def test_a_few_steps_give_the_time_of_all(column: Column) -> None:
     long = next(timing.measured(task, column, COMPUTE) for task in choose("digits", longer) if task.arm == "frami")
     assert 0 < short < 600 and long > 10 * short
     assert 0 < timing.measured(chosen["kd"], column, COMPUTE) < 600
+    # a time budget is for the samples alone, and is not spent on the estimate
+    started = time.monotonic()
+    budgeted = timing.measured(chosen["frami"], column, COMPUTE, 3600.0)
+    by_recipe = replace(options, overrides=(*tiny, "inversion.minutes=60"))
+    told = next(timing.measured(task, column, COMPUTE) for task in choose("digits", by_recipe) if task.arm == "frami")
+    assert 3600 < budgeted < 3600 + short and 3600 < told < 3600 + short and time.monotonic() - started < 120
     assert not list(column.folder.glob("*.run"))  # nothing is left of it
