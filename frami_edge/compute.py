@@ -1,6 +1,7 @@
 """Where and in which precision to compute: bf16 where the machine multiplies it fast, float32 elsewhere."""
 
 import contextlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -11,6 +12,7 @@ from torch import nn
 from frami_edge.errors import EXIT_USAGE, FramiError
 
 M = TypeVar("M", bound=nn.Module)
+AMPERE = 8  # compute capability from which on NVIDIA's devices multiply bf16
 FAST_BF16_FLAGS = ("amx_bf16", "avx512_bf16")  # without them bf16 is emulated, and slower than float32
 
 
@@ -40,6 +42,18 @@ class Compute:
         return f"{name}, {precision}{threads}"
 
 
+def is_recurrent(network: nn.Module) -> bool:
+    """Whether it has an RNN, GRU or LSTM, also as an operator of an exported program."""
+    return any(isinstance(module, nn.RNNBase) or getattr(module, "recurrent", False) for module in network.modules())
+
+
+def eval_backward(recurrent: bool, x: torch.Tensor) -> contextlib.AbstractContextManager[object]:
+    """For calling a network in eval mode on ``x``: cuDNN has no backward for recurrent layers then, PyTorch has."""
+    if recurrent and x.is_cuda and x.requires_grad and torch.is_grad_enabled():
+        return torch.backends.cudnn.flags(enabled=False)
+    return contextlib.nullcontext()
+
+
 def cpu_flags() -> set[str]:
     """Instruction-set flags of the first core as Linux names them; empty where unknown."""
     with contextlib.suppress(OSError):
@@ -49,17 +63,30 @@ def cpu_flags() -> set[str]:
     return set()
 
 
+def _fast_bf16(device: torch.device) -> bool:
+    """Whether a CUDA device multiplies bf16 itself; PyTorch's own answer counts emulation, which is slower."""
+    if torch.version.hip:
+        return torch.cuda.is_bf16_supported()
+    return torch.cuda.get_device_capability(device)[0] >= AMPERE
+
+
 def choose(device: str = "auto", precision: str = "auto") -> Compute:
     """Pick device ("auto", "cpu", "cuda", "cuda:1") and precision ("auto", "float32", "bf16")."""
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device.startswith("cuda") and not torch.cuda.is_available():
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
+        raise FramiError(f"Unknown device '{device}'.", "Known: auto, cpu, cuda, cuda:0 and so on.",
+                         exit_code=EXIT_USAGE)
+    if device != "cpu" and not torch.cuda.is_available():
         raise FramiError("There is no CUDA device that PyTorch can use.", "Say --device cpu.", exit_code=EXIT_USAGE)
+    if ":" in device and int(device.partition(":")[2]) >= torch.cuda.device_count():
+        raise FramiError(f"There is no {device}: PyTorch sees {torch.cuda.device_count()} CUDA devices.",
+                         "They are counted from cuda:0 on.", exit_code=EXIT_USAGE)
     if precision not in ("auto", "float32", "bf16"):
         raise FramiError(f"Unknown precision '{precision}'.", "Known: auto, float32, bf16.", exit_code=EXIT_USAGE)
     if precision == "auto":
-        if device.startswith("cuda"):
-            fast = torch.cuda.is_bf16_supported()
+        if device != "cpu":
+            fast = _fast_bf16(torch.device(device))
         else:
             fast = any(flag in cpu_flags() for flag in FAST_BF16_FLAGS)
         precision = "bf16" if fast else "float32"

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from frami_edge.compute import eval_backward, is_recurrent
 from frami_edge.errors import FramiError
 from frami_edge.factories import Factory, call, find_factory
 from frami_edge.files import sha256
@@ -18,6 +19,7 @@ from frami_edge.networks import registry
 from frami_edge.networks.base import Hidden, Network
 from frami_edge.probing import find_taps, hidden_states, probe, works_channels_last
 
+HALF = (torch.bfloat16, torch.float16)  # what autocast gives; losses are computed in float32
 PROBED_FRAMES = 101  # a second at the usual hop
 
 
@@ -31,6 +33,7 @@ class OwnNetwork(Network):
     def __init__(self, model: nn.Module, classes: int, n_mels: int) -> None:
         nn.Module.__init__(self)  # the stages, pooling and classifier of Network are inside the model
         self.classes, self.n_mels, self.model = classes, n_mels, model.eval()
+        self.recurrent = is_recurrent(model)
         with torch.no_grad():
             self.taps = find_taps(model, self._call, n_mels, PROBED_FRAMES, classes)
             output = self._call(probe(2, n_mels, PROBED_FRAMES))
@@ -47,12 +50,12 @@ class OwnNetwork(Network):
         self.train()
 
     def forward(self, log_mel: Tensor) -> Tensor:
-        return self._call(log_mel)
+        logits: Tensor = self._call(log_mel)
+        return logits.float() if logits.dtype in HALF else logits
 
     def forward_hidden(self, log_mel: Tensor) -> Hidden:
         logits, frames, pooled, stages = hidden_states(self.model, self.taps, lambda: self._call(log_mel))
-        if frames.dtype in (torch.bfloat16, torch.float16):
-            logits, frames, pooled = logits.float(), frames.float(), pooled.float()
+        logits, frames, pooled = (each.float() if each.dtype in HALF else each for each in (logits, frames, pooled))
         return Hidden(logits, frames, pooled, stages)
 
     def _refuse_long_clips_only(self) -> None:
@@ -64,7 +67,8 @@ class OwnNetwork(Network):
                              "ceil_mode=True.") from error
 
     def _call(self, log_mel: Tensor) -> Any:
-        return self.model(log_mel if log_mel.dim() == 4 else log_mel.unsqueeze(1))
+        with eval_backward(self.recurrent and not self.training, log_mel):  # L_adv goes through it to the samples
+            return self.model(log_mel if log_mel.dim() == 4 else log_mel.unsqueeze(1))
 
 
 def check_student(wanted: str) -> None:

@@ -1,6 +1,5 @@
 """The teacher as the losses see it: frozen, with its hidden states found by probing, whoever wrote it."""
 
-import contextlib
 import dataclasses
 from typing import Any, Literal
 
@@ -8,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from frami_edge.card import TeacherCard
+from frami_edge.compute import eval_backward, is_recurrent
 from frami_edge.errors import FramiError
 from frami_edge.networks.base import Hidden
 from frami_edge.probing import clip_output, find_taps, hidden_states, probe, works_channels_last
@@ -48,8 +48,7 @@ class Teacher(nn.Module):
         self.frames_at = frames_at
         self.net, self.card = net.eval().requires_grad_(False), card
         self.eval()
-        self.recurrent = any(isinstance(module, nn.RNNBase) or getattr(module, "recurrent", False)
-                             for module in net.modules())
+        self.recurrent = is_recurrent(net)
         self.lengths = declared.lengths(net, card, self._call) if isinstance(net, Program) else ANY_LENGTH
         taps = find_taps(net, self._call, card.frontend.rows, card.frames, card.classes, frames_at)
         fixed = card.frames if self.lengths == (card.frames, card.frames) else taps.fixed_frames
@@ -93,10 +92,7 @@ class Teacher(nn.Module):
 
     def _call(self, log_mel: Tensor) -> Any:
         """The network's own output, whatever it is."""
-        with contextlib.ExitStack() as settings:
-            if self.recurrent and log_mel.is_cuda and log_mel.requires_grad and torch.is_grad_enabled():
-                # cuDNN has no backward for recurrent layers in eval mode
-                settings.enter_context(torch.backends.cudnn.flags(enabled=False))
+        with eval_backward(self.recurrent, log_mel):
             return self.net(arrange(log_mel, self.card.layout))
 
     def _to_length(self, log_mel: Tensor) -> Tensor:
