@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from frami_edge.errors import EXIT_CANNOT_RUN, FramiError
+from frami_edge.compute import choose
+from frami_edge.errors import EXIT_CANNOT_RUN, EXIT_USAGE, FramiError
 
 STRATEGIES = ("ddp",)
 GO_ON = "What was saved is kept: go on with the same command and --resume."
@@ -119,12 +120,24 @@ def _leave() -> None:
         torch.distributed.destroy_process_group()
 
 
+def check_devices(count: int, device: str) -> None:
+    """Raise :class:`FramiError` unless each of ``count`` processes gets a device of its own."""
+    chosen = choose(device).device
+    if ":" in device:
+        raise FramiError(f"--device {device} is one device, for one process.",
+                         f"Say --device cuda --devices {count}, or leave out --devices.", exit_code=EXIT_USAGE)
+    if chosen.type == "cuda" and count > torch.cuda.device_count():
+        raise FramiError(f"--devices {count}: PyTorch sees {torch.cuda.device_count()} CUDA devices.",
+                         "Each process needs one; --device cpu shares the cores instead.", exit_code=EXIT_USAGE)
+
+
 def supervise(count: int) -> int:
     """Run this very command in ``count`` processes and wait for them; returns their exit code.
 
     Raises:
         FramiError: one of them was killed; the others are ended.
     """
+    from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
@@ -135,6 +148,8 @@ def supervise(count: int) -> int:
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
     try:
         elastic_launch(config, sys.executable)("-m", "frami_edge", *sys.argv[1:])
+    except SignalException as error:  # Ctrl-C, or SIGTERM; by now it has been passed on to all processes
+        raise KeyboardInterrupt from error
     except ChildFailedError as error:
         codes = {rank: failure.exitcode for rank, failure in error.failures.items()}
         rank, code = next(iter(codes.items()))

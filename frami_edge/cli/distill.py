@@ -90,6 +90,7 @@ def register(app: typer.Typer) -> None:
             raise FramiError(f"Unknown strategy '{strategy}'.", f"Known: {', '.join(processes.STRATEGIES)}.",
                              exit_code=EXIT_USAGE)
         if devices > 1 and not processes.started_by_torchrun():
+            processes.check_devices(devices, device)
             raise typer.Exit(processes.supervise(devices))
         if bank:
             recipe = recipe or _recipe_of(RunDirectory(bank), method)
@@ -154,8 +155,8 @@ def run_distill(opened: "OpenedTeacher", teacher_path: Path, student: str, out: 
     settings, compute = load(recipe, overrides), choose(device, precision)
     if settings.inversion.bn_weight:
         opened.teacher.require_batch_norms()  # before a run is started
-    refuse_overwrite(out, force or resume)
     run = RunDirectory(out.with_suffix(".run"))
+    refuse_overwrite(out, force or (resume and run.exists()))  # without a run, --resume starts one
     if processes.rank_here():
         together = processes.join(compute.device, strategy)  # waits until the first one has prepared the run
         DataFreeDistillation(opened.teacher, opened.sha256, student, settings, compute, run, seed, together).run()

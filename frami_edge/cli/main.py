@@ -34,6 +34,13 @@ class Commands(TyperGroup):
                 raise
             raise typer.Exit(tell(FramiError(f"This command needs {error.name}, which is not installed here.",
                                              "pip install 'frami-edge[distill]'"))) from None
+        except RuntimeError as error:
+            if type(error).__name__ != "OutOfMemoryError":  # torch's, which a device does without
+                raise
+            raise typer.Exit(tell(FramiError(
+                "The accelerator's memory is full.", "Smaller batches need less, such as --set inversion.batch_size=32 "
+                "--set distillation.batch_size=32; what a run has saved stays, but goes on with its own recipe alone."
+            ))) from None
         except KeyboardInterrupt:
             console.err.print("Interrupted.")
             raise typer.Exit(INTERRUPTED) from None
