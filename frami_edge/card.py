@@ -3,6 +3,7 @@
 The keys are a contract with vendors. They also travel inside ``student.pt`` and, as JSON, inside the ONNX file.
 """
 
+import hashlib
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -95,6 +96,11 @@ class TeacherCard(Table):
     def to_toml(self) -> str:
         """The card as TOML; :meth:`read` gives the same card again."""
         return to_toml(self.model_dump(mode="json"))
+
+    @property
+    def sha256(self) -> str:
+        """Of everything that it says; comments and the order of a file's lines are no part of it."""
+        return hashlib.sha256(self.to_toml().encode()).hexdigest()
 
 
 def unfilled(table: dict[str, Any], prefix: str = "") -> list[str]:

@@ -13,9 +13,10 @@ import pytest
 import torch
 
 from frami_edge import checkpoints, demo
+from frami_edge.compute import choose
 from frami_edge.errors import FramiError
 from frami_edge.inversion.bank import Bank, Samples
-from frami_edge.processes import ALONE, lost_connection, on_cpu
+from frami_edge.processes import ALONE, check_devices, lost_connection, on_cpu
 
 pytest.importorskip("lightning_fabric")
 TEACHER = Path(demo.__file__).parent / "teacher.pt"
@@ -107,6 +108,37 @@ def test_a_process_that_dies_ends_the_run_and_it_can_be_gone_on_with(tmp_path: P
                            check=False, timeout=120)
     assert alone.returncode == 3
     assert "another number of processes" in alone.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="sends Ctrl-C to a group of processes")
+def test_ctrl_c_ends_all_processes_and_keeps_what_there_is(tmp_path: Path) -> None:
+    long = sets("distillation.finish.steps=2000", "distillation.batch_size=64")
+    metrics = tmp_path / "student.run" / "metrics.jsonl"
+    begun = subprocess.Popen(command(tmp_path, *long), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                             start_new_session=True)
+    wait_for(lambda: True if metrics.exists() and "finish_step" in metrics.read_text() else None)
+    os.kill(begun.pid, signal.SIGINT)
+    _, said = begun.communicate(timeout=60)
+    assert begun.returncode == 130 and "--resume" in said and "Traceback" not in said, said
+
+
+@pytest.mark.parametrize("device,count,available,problem", [
+    ("cuda:1", 2, 2, "one device"), ("cuda", 3, 2, "sees 2 CUDA devices"), ("cuda:2", 1, 2, "no cuda:2"),
+    ("cpu", 3, 0, ""), ("cuda", 2, 2, ""), ("auto", 2, 2, ""),
+])
+def test_each_process_needs_a_device(monkeypatch: pytest.MonkeyPatch, device: str, count: int, available: int,
+                                     problem: str) -> None:
+    """On a machine with two GPUs, as PyTorch would tell of them."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: available > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: available)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
+    monkeypatch.setattr(torch.version, "hip", None)
+    if problem:
+        with pytest.raises(FramiError, match=problem):
+            check_devices(count, device)
+    else:
+        check_devices(count, device)
+        assert device == "cpu" or choose(device).dtype == torch.float32  # Turing multiplies no bf16
 
 
 def wait_for(look, seconds: float = 200.0):

@@ -13,7 +13,9 @@ import torch
 from frami_edge.errors import FramiError
 from frami_edge.runs import RunDirectory
 
-IDENTITY = {"teacher": "teacher.pt", "teacher_sha256": "abc", "student": "wrn16", "seed": 0}
+LOCKING = ("import os, sys; from pathlib import Path; from frami_edge.runs import RunDirectory; "
+           "lock = RunDirectory(Path(sys.argv[1])).locked(); lock.__enter__()")
+IDENTITY = {"teacher": "teacher.pt", "teacher_sha256": "abc", "card_sha256": "c", "student": "wrn16", "seed": 0}
 
 
 def started(path: Path) -> RunDirectory:
@@ -24,10 +26,12 @@ def started(path: Path) -> RunDirectory:
 
 @pytest.mark.parametrize("change,message", [
     ({"seed": 1}, "seed = 0, not 1"), ({"student": "res18"}, "student"), ({"teacher_sha256": "x"}, "teacher_sha256"),
+    ({"card_sha256": "x"}, "card_sha256"), ({"student_sha256": "x"}, "student_sha256 = None, not x"),
 ])
 def test_resuming_something_else_is_refused(tmp_path: Path, change: dict[str, object], message: str) -> None:
     run = started(tmp_path)
     run.check_same(IDENTITY, "a = 1\n")
+    run.check_same(IDENTITY | {"teacher": "renamed.pt"}, "a = 1\n")
     with pytest.raises(FramiError, match=message):
         run.check_same(IDENTITY | change, "a = 1\n")
     with pytest.raises(FramiError, match="another recipe"):
@@ -72,15 +76,21 @@ def test_clearing_removes_samples_and_keeps_what_is_not_ours(tmp_path: Path) -> 
 
 def test_a_second_process_is_kept_out(tmp_path: Path) -> None:
     run = started(tmp_path)
-    with run.locked(), pytest.raises(FramiError, match=str(os.getpid())), RunDirectory(run.path).locked():
+    with run.locked():
+        other = subprocess.run([sys.executable, "-c", LOCKING, str(run.path)], capture_output=True, text=True,
+                               check=False)
+        assert other.returncode == 1 and "FramiError: Another process works in" in other.stderr
+        with pytest.raises(FramiError, match="Another process"), RunDirectory(run.path).locked():
+            pass
+    with RunDirectory(run.path).locked():
         pass
-    assert not (run.path / "lock").exists()
 
 
 def test_the_lock_of_a_dead_process_does_not_count(tmp_path: Path) -> None:
+    """Also where the next one gets its number, as in a container that is started again."""
     run = started(tmp_path)
-    died = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True,
-                          check=True)
-    (run.path / "lock").write_text(died.stdout.strip())
+    died = subprocess.run([sys.executable, "-c", LOCKING + "; os.kill(os.getpid(), 9)", str(run.path)], check=False)
+    assert died.returncode != 0
+    (run.path / ".lock").write_text(str(os.getpid()))
     with run.locked():
-        assert (run.path / "lock").read_text() == str(os.getpid())
+        pass

@@ -192,14 +192,12 @@ def _identity(opened: "OpenedTeacher", teacher_path: Path, student: str, seed: i
     """What a run must have been started with to be gone on with; file names, never where they lie."""
     from frami_edge import networks
 
-    identity = {"teacher": teacher_path.name, "teacher_sha256": opened.sha256, "student": Path(student).name,
-                "seed": seed}
+    identity = {"teacher": teacher_path.name, "teacher_sha256": opened.sha256, "card_sha256": opened.card.sha256,
+                "student": Path(student).name, "seed": seed}
     if ":" in student:
         identity["student_sha256"] = networks.student_code_sha256(student)
     if opened.teacher.frames_at:
         identity["frames_at"] = opened.teacher.frames_at
-    if opened.card.features_at:
-        identity["features_at"] = opened.card.features_at
     return identity
 
 
@@ -255,6 +253,10 @@ def _state_of(bank: "RunDirectory", run: "RunDirectory", identity: dict[str, Any
         raise FramiError(f"{bank.path} would be its own bank.", "Choose another --out.", exit_code=EXIT_USAGE)
     if bank.identity()["teacher_sha256"] != identity["teacher_sha256"]:
         raise FramiError(f"{bank.path} holds samples of another teacher, {bank.identity().get('teacher')}.",
+                         exit_code=EXIT_USAGE)
+    if bank.identity().get("card_sha256") != identity["card_sha256"]:
+        raise FramiError(f"The samples in {bank.path} were made with another card.",
+                         "Take the card that they were made with, or make samples anew, without --bank.",
                          exit_code=EXIT_USAGE)
     if load(str(bank.recipe)).inversion != settings.inversion:
         raise FramiError(f"The samples in {bank.path} were made otherwise: see [inversion] in {bank.recipe}.",

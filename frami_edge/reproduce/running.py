@@ -60,7 +60,7 @@ class Runner:
 
     def key(self, task: Task, column: Column) -> str:
         """Of a task whose column has its teacher, where it needs one."""
-        teacher = column.opened.sha256 if column.opened else ""
+        teacher = f"{column.opened.sha256} {column.opened.card.sha256}" if column.opened else ""
         if task.cell.kind == "teacher" and not self.options.teacher:
             teacher = ""  # it is made from nothing
         return task.key(column.clips_sha256(task.cell.test), teacher, self.options.budget)

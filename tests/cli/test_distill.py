@@ -42,7 +42,7 @@ def test_writes_a_student_and_says_how_far_to_trust_it(folder: Path) -> None:
     assert "agreement with the teacher" in done.stdout and "fresh samples" in done.stdout
     assert "recipe quick" in done.stderr and "recipe quick" not in done.stdout
     entries = {path.name for path in (folder / "student.run").iterdir()}
-    assert entries == {"recipe.toml", "run.json", "metrics.jsonl", "checkpoint.pt", "bank"}
+    assert entries == {"recipe.toml", "run.json", "metrics.jsonl", "checkpoint.pt", "bank", ".lock"}
     assert "verdict" in (folder / "student.run" / "metrics.jsonl").read_text().splitlines()[-1]
 
 
@@ -65,6 +65,8 @@ def test_nothing_is_overwritten(folder: Path) -> None:
     (["distill", "teacher.pt", "--recipe", "papper"], "Did you mean 'paper'"),
     (["distill", "teacher.pt", "--set", "inversion.tua=1"], "Did you mean 'tau'"),
     (["distill", "teacher.pt", "--precision", "fp8"], "Unknown precision"),
+    (["distill", "teacher.pt", "--device", "gpu"], "Unknown device 'gpu'"),
+    (["distill", "teacher.pt", "--devices", "2", "--device", "tpu"], "Unknown device 'tpu'"),
 ])
 def test_mistakes_are_told_before_anything_is_written(folder: Path, arguments: list[str], message: str) -> None:
     done = run(app, arguments)
@@ -85,7 +87,7 @@ def test_ctrl_c_keeps_everything_and_resume_goes_on(folder: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130 and "--resume" in stderr and "Traceback" not in stderr
-    assert not (folder / "student.pt").exists() and not (folder / "student.run" / "lock").exists()
+    assert not (folder / "student.pt").exists()
     kept = len(metrics.read_text().splitlines())
     done = run(app, ["distill", "teacher.pt", "--resume", *SMALL])
     assert done.exit_code == 2 and "another recipe" in done.stderr
@@ -97,6 +99,23 @@ def test_ctrl_c_keeps_everything_and_resume_goes_on(folder: Path) -> None:
     lines = metrics.read_text().splitlines()
     assert len(lines) > kept and json.loads(lines[-2])["finish_step"] == 300
     assert [json.loads(line)["batch"] for line in lines[:3]] == [1, 2, 3]  # none was made twice
+
+
+def test_resume_is_for_the_run_of_this_card_and_this_student(folder: Path) -> None:
+    """A card that was corrected would mix two front-ends; a student of somebody else's is not replaced."""
+    (folder / "student.pt").write_text("precious")
+    done = run(app, ["distill", "teacher.pt", "--resume", *SMALL])
+    assert done.exit_code == 2 and "exists already" in done.stderr
+    assert (folder / "student.pt").read_text() == "precious" and not (folder / "student.run").exists()
+    (folder / "student.pt").unlink()
+    assert run(app, ["distill", "teacher.pt", *SMALL]).exit_code == 0
+    card = checkpoints.load(folder / "teacher.pt").card
+    (folder / "corrected.toml").write_text(card.model_copy(update={"labels": tuple("abcdefghij")}).to_toml())
+    done = run(app, ["distill", "teacher.pt", "--card", "corrected.toml", "--resume", *SMALL])
+    assert done.exit_code == 2 and "card_sha256" in done.stderr
+    done = run(app, ["distill", "teacher.pt", "--card", "corrected.toml", "--bank", "student.run", "--out", "other.pt"])
+    assert done.exit_code == 2 and "made with another card" in done.stderr
+    assert run(app, ["distill", "teacher.pt", "--resume", *SMALL]).exit_code == 0
 
 
 def test_switches_stand_for_their_settings(folder: Path) -> None:
