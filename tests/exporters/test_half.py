@@ -62,3 +62,21 @@ def test_a_weight_beyond_half_is_refused(pair: tuple[ExportResult, ExportResult]
     tensor.CopyFrom(numpy_helper.from_array(1e6 * np.ones_like(numpy_helper.to_array(tensor)), tensor.name))
     with pytest.raises(FramiError, match=r"classifier\.weight reaches 1e\+06"):
         halve(graph)
+
+
+@pytest.mark.parametrize("damage", [np.zeros_like, lambda weights: np.roll(weights, 1, axis=0)])
+def test_weights_that_change_the_answers_are_refused(student: Path, tmp_path: Path, damage,
+                                                     monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parity holds a smaller file to its own error, so what that error costs is bounded before."""
+    from frami_edge.exporters import onnx as exporting
+
+    def damaged(graph: onnx.ModelProto) -> onnx.ModelProto:
+        halved = halve(graph)
+        tensor = next(each for each in halved.graph.initializer if each.name == "model.network.classifier.weight.half")
+        tensor.CopyFrom(numpy_helper.from_array(damage(numpy_helper.to_array(tensor)), tensor.name))
+        return halved
+
+    monkeypatch.setattr(exporting, "halve", damaged)
+    with pytest.raises(FramiError, match="float16 weights change a probability by") as caught:
+        export_onnx(student, tmp_path / "half.onnx", half=True)
+    assert caught.value.exit_code == 1 and not list(tmp_path.iterdir())
