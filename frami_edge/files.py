@@ -1,5 +1,6 @@
 """Files that are either the old one or the new one, never half of one."""
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Callable
@@ -23,17 +24,18 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(aside)
-        with open(aside, "rb") as handle:
+        with open(aside, "rb+") as handle:  # Windows flushes only what may be written
             os.fsync(handle.fileno())
         os.replace(aside, path)
     # torch.save reports a full disk as RuntimeError
     except (OSError, RuntimeError) as error:
-        kept = f" {path.name} as it was before is kept." if path.exists() else ""
+        kept = f" {path.name} as it was before is kept." if os.path.exists(path) else ""  # not path.exists: it raises
         raise FramiError(
             f"Cannot write {path}: {error}.{kept}", "Free some space or choose another folder, then go on."
         ) from error
     finally:
-        aside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # where nothing can be written there is nothing to remove
+            aside.unlink()
 
 
 def sha256(path: Path) -> str:

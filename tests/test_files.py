@@ -32,6 +32,14 @@ def test_an_interruption_keeps_the_old_file(tmp_path: Path) -> None:
     assert path.read_text() == "old" and len(list(tmp_path.iterdir())) == 1
 
 
+def test_where_nothing_can_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    for path in (tmp_path / "file" / "x.pt", tmp_path / ("x" * 300)):
+        with pytest.raises(FramiError, match="Cannot write"):
+            write_atomically(path, lambda aside: aside.write_text("text"))
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
 def test_a_full_disk_keeps_the_last_checkpoint(tmp_path: Path) -> None:
     """A process that may not write more than 64 KiB stands for the full disk; torch.save is what fails."""
     path = tmp_path / "checkpoint.pt"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
 from frami_edge.cli import console, options
 
@@ -39,21 +40,28 @@ def demo(
 
     started = time.monotonic()
     teacher, student = folder / "teacher.pt", folder / "student.pt"
-    refuse_overwrite(student, force)
-    unpack_teacher(teacher)
+    for path in (student, student.with_suffix(".onnx")):
+        refuse_overwrite(path, force)
+    if not (teacher.is_file() and teacher.read_bytes() == packaged_teacher()):  # an interrupted demo left it there
+        refuse_overwrite(teacher, force)
+        unpack_teacher(teacher)
     _distill(open_teacher(teacher), teacher, student, force)
     model = _export(student)
     report = _bench(model)
     console.out.print(f"\nDone in {(time.monotonic() - started) / 60:.1f} minutes.\n"
-                      f"student  {student}\nONNX     {model}\nreport   {report}", highlight=False, soft_wrap=True)
+                      f"student  {student}\nONNX     {model}\nreport   {report}", highlight=False, markup=False,
+                      soft_wrap=True)
 
 
 def unpack_teacher(path: Path) -> None:
     """Write the packaged teacher to ``path``."""
     from frami_edge.files import write_atomically
 
-    packaged = resources.files("frami_edge.demo").joinpath("teacher.pt").read_bytes()
-    write_atomically(path, lambda aside: aside.write_bytes(packaged))
+    write_atomically(path, lambda aside: aside.write_bytes(packaged_teacher()))
+
+
+def packaged_teacher() -> bytes:
+    return resources.files("frami_edge.demo").joinpath("teacher.pt").read_bytes()
 
 
 def _distill(opened: "OpenedTeacher", teacher: Path, student: Path, force: bool) -> None:
@@ -90,4 +98,4 @@ def _bench(model: Path) -> Path:
 
 
 def _show(line: str) -> None:
-    console.out.print(f"\n[bold]$ frami-edge {line}[/]", highlight=False, soft_wrap=True)
+    console.out.print(f"\n[bold]$ frami-edge {escape(line)}[/]", highlight=False, soft_wrap=True)

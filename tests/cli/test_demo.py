@@ -54,3 +54,12 @@ def test_the_packaged_teacher_knows_spoken_digits(tmp_path: Path, fsdd: Path) ->
     _, theo = open_dataset(fsdd, "fsdd", None, None).split("theo")
     accuracy = evaluate(torch_model(opened.teacher, opened.card), theo.clips).accuracy
     assert accuracy == pytest.approx(443 / 500, abs=2 / 500)  # as frami_edge/demo/README.md says
+
+
+@pytest.mark.parametrize("name", ["teacher.pt", "student.pt", "student.onnx"])
+def test_nobodys_files_are_replaced(tmp_path: Path, name: str) -> None:
+    """The README's own names, in the folder where somebody keeps what he bought."""
+    (tmp_path / name).write_text("precious")
+    result = runner.invoke(app, ["demo", "--dir", str(tmp_path)])
+    assert result.exit_code == 2 and f"{name} exists already" in result.stderr
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, "precious")]
