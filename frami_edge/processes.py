@@ -16,6 +16,7 @@ from torch import nn
 
 from frami_edge.compute import choose
 from frami_edge.errors import EXIT_CANNOT_RUN, EXIT_USAGE, FramiError
+from frami_edge.runtime.fresh import OWN_PACKAGES, own_path
 
 STRATEGIES = ("ddp",)
 GO_ON = "What was saved is kept: go on with the same command and --resume."
@@ -147,7 +148,8 @@ def supervise(count: int) -> int:
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # what it says is told below
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
     try:
-        elastic_launch(config, sys.executable)("-m", "frami_edge", *sys.argv[1:])
+        os.environ["PYTHONPATH"] = own_path()
+        elastic_launch(config, sys.executable)(*OWN_PACKAGES, "frami_edge", *sys.argv[1:])
     except SignalException as error:  # Ctrl-C, or SIGTERM; by now it has been passed on to all processes
         raise KeyboardInterrupt from error
     except ChildFailedError as error:

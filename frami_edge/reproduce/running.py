@@ -20,6 +20,7 @@ from frami_edge.files import sha256, write_atomically
 from frami_edge.reproduce import results
 from frami_edge.reproduce.results import Result
 from frami_edge.reproduce.tasks import Options, Task
+from frami_edge.runtime.fresh import OWN_PACKAGES, own_path
 from frami_edge.teacher.opening import OpenedTeacher, open_teacher
 
 INTERRUPTED = 130
@@ -172,7 +173,8 @@ def run_command(words: list[str], output: Path) -> int:
     """
     group = 0 if os.name == "posix" else None
     with open(output, "a", encoding="utf-8") as results_file, subprocess.Popen(
-            [sys.executable, "-m", "frami_edge", *words], stdout=results_file, process_group=group) as process:
+            [sys.executable, *OWN_PACKAGES, "frami_edge", *words], stdout=results_file, process_group=group,
+            env={**os.environ, "PYTHONPATH": own_path()}) as process:
         try:
             return process.wait()
         except KeyboardInterrupt:

@@ -19,6 +19,7 @@ import frami_edge
 from frami_edge.runtime.errors import FramiError
 
 TIMEOUT_SECONDS = 300
+OWN_PACKAGES = ("-P", "-m")  # a module, but none of those that happen to lie in the folder where we were started
 
 
 @dataclass(frozen=True)
@@ -34,13 +35,10 @@ class Fresh:
 
 def measure(model: Path, samples: int, threads: int) -> Fresh:
     """Measure ``model`` on one clip of ``samples`` samples in a new process."""
-    command = [sys.executable, "-m", "frami_edge.runtime.fresh", str(model), str(samples), str(threads)]
-    # the new process must find this very package, wherever and however it lies on the path
-    root = str(Path(frami_edge.__path__[0]).parent)
-    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
+    command = [sys.executable, *OWN_PACKAGES, "frami_edge.runtime.fresh", str(model), str(samples), str(threads)]
     try:
-        done = subprocess.run(command, env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)}, check=False,
-                              capture_output=True, text=True, timeout=TIMEOUT_SECONDS)
+        done = subprocess.run(command, env={**os.environ, "PYTHONPATH": own_path()}, check=False, capture_output=True,
+                              text=True, timeout=TIMEOUT_SECONDS)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise FramiError(f"Cannot measure {model} in a process of its own: {error}") from error
     if done.returncode:
@@ -48,6 +46,12 @@ def measure(model: Path, samples: int, threads: int) -> Fresh:
         raise FramiError(f"{model} fails in a process of its own (exit code {done.returncode}): {last}",
                          "A negative exit code is a signal; -9 often means that memory ran out.")
     return Fresh(**json.loads(done.stdout))
+
+
+def own_path() -> str:
+    """The PYTHONPATH by which a new process finds this very package, wherever and however it lies on the path."""
+    root = str(Path(frami_edge.__path__[0]).parent)
+    return os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
 def memory_mb() -> float:

@@ -29,3 +29,9 @@ def test_a_model_that_cannot_run_says_why(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(b"damaged")
     with pytest.raises(FramiError, match="cannot be opened as an ONNX model|may be damaged"):
         fresh.measure(tmp_path / "model.onnx", 100, 1)
+
+
+def test_modules_that_lie_about_are_not_imported(exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "numpy.py").write_text("raise SystemExit('this is not numpy')")
+    monkeypatch.chdir(tmp_path)
+    assert fresh.measure(exported.model, 1600, 1).cold_ms > 0
