@@ -113,23 +113,35 @@ def run(paths: Sequence[Path], settings: Settings, told: Told = lambda line: Non
     Raises:
         FramiError: a model or its golden vectors cannot be used at all.
     """
-    models = []
-    for path in paths:
-        told(f"{path.name}: parity" if settings.parity else f"{path.name}: opened, parity left out")
-        models.append(_identify(path, settings))
+    models, names = [], names_of(paths)
+    for path, name in zip(paths, names, strict=True):
+        told(f"{name}: parity" if settings.parity else f"{name}: opened, parity left out")
+        models.append({"file": name} | _identify(path, settings))
     # a wrong model's speed is of no interest
     passed = all(model["parity"] is None or model["parity"]["passed"] for model in models)
     before = device.describe()
     contenders = [_contender(path, threads, settings) for path in paths for threads in settings.threads]
-    for contender in contenders:  # before all is measured, not after
-        gates.refuse(limits, contender.model.path.name, contender.threads, contender.clip_seconds, settings.runs)
-    measured = _measure(contenders, settings, told) if passed else []
     each = len(settings.threads)
+    for index, contender in enumerate(contenders):  # before all is measured, not after
+        gates.refuse(limits, names[index // each], contender.threads, contender.clip_seconds, settings.runs)
+    measured = _measure(contenders, settings, told) if passed else []
     for index, model in enumerate(models):
         model["runs"] = measured[index * each : (index + 1) * each]
     verdicts = gates.check(models, limits)
     return {"schema": SCHEMA, "passed": passed and all(verdict["passed"] for verdict in verdicts), "device": before,
             "device_after": device.state(), "settings": asdict(settings), "models": models, "gates": verdicts}
+
+
+def names_of(paths: Sequence[Path]) -> list[str]:
+    """What the report calls each model: its file's name, or the whole path where two files have the same one.
+
+    Raises:
+        FramiError: the same file is there twice.
+    """
+    if len({path.resolve() for path in paths}) < len(paths):
+        raise FramiError("A model is named twice.", "Name each once; --runs measures it longer.", exit_code=EXIT_USAGE)
+    files = [path.name for path in paths]
+    return [path.name if files.count(path.name) == 1 else path.as_posix() for path in paths]
 
 
 def exit_code(report: dict[str, Any]) -> int:
@@ -148,7 +160,7 @@ def _identify(path: Path, settings: Settings) -> dict[str, Any]:
             raise FramiError(f"{golden.path_beside(path)} belongs to another student than {path}.",
                              "Copy both files from the same export.")
         verdict = parity.check(content, vectors, str(path), max(settings.threads)).as_dict()
-    return {"file": path.name, "sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content),
+    return {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content),
             "model_type": metadata.model_type, "classes": len(metadata.labels), "sample_rate": metadata.sample_rate,
             "provenance": metadata.provenance, "parity": verdict}
 

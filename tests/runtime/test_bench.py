@@ -162,6 +162,14 @@ def test_impossible_settings_are_usage_errors(wrong: dict) -> None:
     assert caught.value.exit_code == EXIT_USAGE
 
 
+def test_models_of_one_file_name_are_told_apart() -> None:
+    """student.onnx is the name that the tool itself gives; gates and comparisons go by names."""
+    assert bench.names_of([Path("a/student.onnx"), Path("b/student.onnx"), Path("c/other.onnx")]) == [
+        "a/student.onnx", "b/student.onnx", "other.onnx"]
+    with pytest.raises(FramiError, match="named twice"):
+        bench.names_of([Path("student.onnx"), Path("./student.onnx")])
+
+
 def test_thread_counts() -> None:
     assert bench.thread_counts("1,2,4") == (1, 2, 4)
     sweep = bench.thread_counts("sweep")
