@@ -1,7 +1,7 @@
 """How well a model recognises real recordings. An exported model needs no torch here."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,7 +123,7 @@ def evaluate(model: Model, clips: Sequence[Clip], report: Callable[[int], object
         waves = [read_clip(clip.path, model.clip) for clip in part]
         done = first
         for indices in batches_of_equal_length(waves, BATCH):
-            logits = model.logits(np.stack([waves[index] for index in indices]))
+            logits = _heard(model, [waves[index] for index in indices])
             _check(logits, part[indices[0]].path)
             heard[[first + index for index in indices]] = logits
             done += len(indices)
@@ -134,10 +134,23 @@ def evaluate(model: Model, clips: Sequence[Clip], report: Callable[[int], object
 
 def predict(model: Model, path: Path, top: int = 3) -> list[tuple[str, float]]:
     """The ``top`` most likely labels of one recording with their probabilities, the likeliest first."""
-    long = pieces(read_clip(path, model.clip), model.clip)
-    logits = np.concatenate([model.logits(piece[None]) for piece in long])
+    logits = _heard(model, [read_clip(path, model.clip)])
     _check(logits, path)
-    return ranked(model.labels, softmax(logits).mean(axis=0), top)
+    return ranked(model.labels, softmax(logits)[0], top)
+
+
+def _heard(model: Model, waves: Sequence[Array]) -> Array:
+    """Logits (clips, classes) of waveforms of one length; of longer ones than go through at once, see below."""
+    if len(pieces(waves[0], model.clip)) == 1:
+        return model.logits(np.stack(waves))
+    return np.concatenate([_heard_in_pieces(model, pieces(wave, model.clip)) for wave in waves])
+
+
+def _heard_in_pieces(model: Model, long: Iterable[Array]) -> Array:
+    """The logarithm of the mean probabilities of a clip's pieces (1, classes): logits that mean the same."""
+    each = np.concatenate([log_softmax(model.logits(piece[None])) for piece in long])
+    mean: Array = np.logaddexp.reduce(each, axis=0, keepdims=True) - np.log(len(each))
+    return mean
 
 
 def open_model(path: Path, *, card: Path | None = None, arch: str | None = None, trust: bool = False,

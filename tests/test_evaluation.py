@@ -80,6 +80,23 @@ def test_clips_are_prepared_as_the_model_says(tmp_path: Path) -> None:
     assert seen == [(9, 3200)]
 
 
+def test_long_clips_are_heard_as_predict_hears_them(tmp_path: Path) -> None:
+    """In pieces of 30 s at most, whose probabilities are averaged: their memory grows with the length."""
+    clips = tones(tmp_path, (40.0,))
+    seen = []
+
+    def logits(waves: np.ndarray) -> np.ndarray:
+        seen.append(waves.shape)
+        return nearest_pitch(waves) / 1000
+
+    model = Model(("low", "middle", "high"), TABLE, logits)
+    found = evaluate(model, clips)
+    assert seen == [(1, 20 * 16000)] * 6 and found.correct == 3
+    expected = dict(predict(model, clips[0].path))
+    shares = np.exp(found.logits[0])
+    np.testing.assert_allclose(shares, [expected[label] for label in model.labels], rtol=1e-5)
+
+
 def test_nothing_to_evaluate_and_nan_are_errors(tmp_path: Path) -> None:
     model = Model(("a", "b", "c"), TABLE, lambda waves: np.full((len(waves), 3), np.nan))
     with pytest.raises(FramiError, match="no recordings"):
