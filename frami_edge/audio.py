@@ -89,14 +89,15 @@ def mixed_down(channels: Array) -> Array:
 
 def _opened(path: Path) -> Any:
     path = Path(path)
-    if not path.is_file():
-        what = "is a folder, not a recording" if path.is_dir() else "does not exist"
-        raise FramiError(f"{path} {what}.", "Give audio files, such as clip.wav.")
-    if path.stat().st_size == 0:
-        raise FramiError(f"{path} is an empty file (0 bytes).", "Copy it again from where it was recorded.")
     try:
+        if not path.is_file():
+            what = "is a folder, not a recording" if path.is_dir() else "does not exist"
+            raise FramiError(f"{path} {what}.", "Give audio files, such as clip.wav.")
+        if path.stat().st_size == 0:
+            raise FramiError(f"{path} is an empty file (0 bytes).", "Copy it again from where it was recorded.")
         return soundfile.SoundFile(path)
-    except (soundfile.SoundFileError, OSError) as error:
+    # TypeError: a .raw file needs what only options could say; ValueError: a name that is no text
+    except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
         raise _unreadable(path, error) from error
 
 

@@ -89,7 +89,7 @@ class TeacherCard(Table):
         except FileNotFoundError as error:
             raise FramiError(f"There is no teacher card {path}.", "A card says what a checkpoint cannot: labels, "
                              "Mel front-end, clip length. See docs/teachers.md.") from error
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
             raise FramiError(f"Cannot read the teacher card {path}: {error}") from error
         return cls.parse(table, str(path))
 

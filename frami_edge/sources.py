@@ -50,6 +50,11 @@ def _raw_blocks(stream: BinaryIO, format_name: str, channels: int, lost: list[st
     frame = np.dtype(type_name).itemsize * channels
     read = getattr(stream, "read1", stream.read)  # what is there, without waiting for more
     rest, started = b"", False
+
+    def samples(content: bytes) -> Array:
+        values = np.frombuffer(content, type_name).reshape(-1, channels)
+        return audio.mixed_down((values.astype(np.float32) - zero) / np.float32(scale))
+
     while content := read(READ_BYTES):
         content = rest + content
         if not started and len(content) < 4:  # a pipe may deliver byte by byte
@@ -60,9 +65,11 @@ def _raw_blocks(stream: BinaryIO, format_name: str, channels: int, lost: list[st
                              "Give the file's name, or decode it: ffmpeg -i FILE -f s16le -ar 16000 -ac 1 - | ...")
         started = True
         whole = len(content) // frame * frame
-        samples = np.frombuffer(content[:whole], type_name).reshape(-1, channels)
         rest = content[whole:]
-        yield audio.mixed_down((samples.astype(np.float32) - zero) / np.float32(scale))
+        yield samples(content[:whole])
+    if not started and (whole := len(rest) // frame * frame):  # the stream was shorter than a file's first letters
+        yield samples(rest[:whole])
+        rest = rest[whole:]
     if rest:
         lost.append(f"The last {len(rest)} bytes are no whole sample: do --format {format_name} and the number of "
                     "channels fit?")

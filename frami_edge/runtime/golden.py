@@ -72,7 +72,7 @@ def read(path: Path) -> Golden:
     try:
         with np.load(path, allow_pickle=False) as content:
             return _unpack({name: content[name] for name in content.files})
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, KeyError, EOFError, IndexError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         raise FramiError(f"{path} cannot be read as golden vectors ({error}).",
                          "It may be damaged: copy it again from where the model was exported.") from error
 
@@ -87,4 +87,6 @@ def _unpack(content: dict[str, Array]) -> Golden:
         stages = {"log_mel": log_mels[index], "pooled": content["pooled"][index], "logits": content["logits"][index]}
         own = dict(zip(STAGES, map(float, content["float32_error"][index]), strict=True))
         vectors.append(Vector(str(name), waves[index], stages, own))
+    if not vectors:
+        raise ValueError("it holds none")
     return Golden(str(content["student_sha256"]), tuple(vectors))

@@ -45,7 +45,7 @@ class Resampler:
     """
 
     def __init__(self, from_rate: int, to_rate: int) -> None:
-        _check_rates(from_rate, to_rate)
+        from_rate, to_rate = _whole_rates(from_rate, to_rate)
         common = math.gcd(from_rate, to_rate)
         self._step, self._phases = from_rate // common, to_rate // common  # output j lies at input j * step / phases
         self._given = 0  # outputs so far
@@ -112,13 +112,15 @@ class Resampler:
         return output
 
 
-def _check_rates(from_rate: int, to_rate: int) -> None:
-    if from_rate != int(from_rate) or to_rate != int(to_rate) or min(from_rate, to_rate) <= 0:
+def _whole_rates(from_rate: float, to_rate: float) -> tuple[int, int]:
+    """Both as integers; 44100.0 is one, as numpy and some readers of files give it."""
+    if not all(math.isfinite(rate) and rate == int(rate) and rate > 0 for rate in (from_rate, to_rate)):
         raise FramiError(f"Cannot resample from {from_rate} to {to_rate} Hz.",
                          "Both rates must be whole numbers above 0 Hz.")
     if max(from_rate, to_rate) > LARGEST_RATIO * min(from_rate, to_rate):
         raise FramiError(f"Cannot resample from {from_rate} to {to_rate} Hz: they are too far apart.",
                          "Look at the sample rate that the file or the device claims.")
+    return int(from_rate), int(to_rate)
 
 
 @functools.lru_cache(maxsize=8)

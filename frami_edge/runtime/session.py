@@ -49,9 +49,9 @@ class Model:
 def read_bytes(path: Path) -> bytes:
     """The file's bytes, after the checks that give a better message than a parser would."""
     path = Path(path)
-    if not path.is_file():
-        raise FramiError(f"There is no file {path}.", EXPORT_HINT)
     try:
+        if not path.is_file():
+            raise FramiError(f"There is no file {path}.", EXPORT_HINT)
         content = path.read_bytes()
     except OSError as error:
         raise FramiError(f"Cannot read {path}: {error}") from error
@@ -116,7 +116,20 @@ def read_metadata(session: onnxruntime.InferenceSession, name: str) -> Metadata:
         raise FramiError(f"{name} lacks the metadata {', '.join(missing)}.", EXPORT_HINT)
     try:
         labels, clip, frontend, parity, provenance = (json.loads(entries[key]) for key in JSON_KEYS)
+        _check_entries(labels, clip, session)
         return Metadata(entries["model_type"], int(entries["sample_rate"]), tuple(labels), clip, frontend, parity,
                         provenance)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise FramiError(f"{name} holds metadata that cannot be read: {error}.", EXPORT_HINT) from error
+
+
+def _check_entries(labels: Any, clip: Any, session: onnxruntime.InferenceSession) -> None:
+    """Raise ValueError where what classifying needs is not there, or of another kind."""
+    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+        raise ValueError("frami.labels is no list of names")
+    classes = session.get_outputs()[0].shape[-1:]
+    if classes and isinstance(classes[0], int) and classes[0] != len(labels):
+        raise ValueError(f"frami.labels has {len(labels)} names, and the model {classes[0]} classes")
+    kinds = {"sample_rate": (int,), "seconds": (int, float), "preparation": (str,)}
+    if not isinstance(clip, dict) or not all(isinstance(clip.get(key), kind) for key, kind in kinds.items()):
+        raise ValueError(f"frami.clip lacks one of {', '.join(kinds)}")

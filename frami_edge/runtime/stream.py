@@ -69,11 +69,12 @@ class Stream:
     def __init__(self, classifier: "Classifier", window: float | None = None, hop: float | None = None,
                  sample_rate: int | None = None, smoother: Smoother | None = None) -> None:
         rate = classifier.sample_rate
-        self.sample_rate = rate if sample_rate is None else sample_rate
+        given = rate if sample_rate is None else sample_rate
+        self._resampler = Resampler(given, rate)  # refuses what is no sample rate
+        self.sample_rate = int(given)
         self.window, self.hop = window_and_hop(classifier, window, hop)  # in seconds
         self._window, self._hop = round(self.window * rate), max(1, round(self.hop * rate))
         self._classifier, self._smoother = classifier, smoother
-        self._resampler = Resampler(self.sample_rate, rate)
         self._samples = np.zeros(0, np.float32)  # from ``_first`` on, at the model's rate
         self._first = 0  # index of the first of them in the sound
         self._next = 0  # where the next window begins

@@ -117,6 +117,13 @@ def test_exit_codes(model: Path, words: tuple[str, ...], given: bytes, code: int
     assert done.stdout == ""
 
 
+def test_a_single_sample_is_one(model: Path) -> None:
+    done = listen(model, "-", given=b"\x01\x02")
+    assert "no whole sample" not in done.stderr and "is empty" not in done.stderr
+    done = listen(model, "-", given=b"\x01\x02\x03")
+    assert "The last 1 bytes are no whole sample" in done.stderr
+
+
 def test_a_cut_sample_is_told(model: Path) -> None:
     done = listen(model, "-", given=bytes(16001))
     assert done.exit_code == 0

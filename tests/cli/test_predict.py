@@ -62,10 +62,12 @@ def test_bad_recordings_are_told_and_the_others_heard(student: Path) -> None:
     soundfile.write("nan.wav", np.array([0.1, np.nan]), 16000, subtype="FLOAT")
     soundfile.write("empty.wav", np.zeros(0), 16000)
     Path("text.wav").write_text("no sound")
-    done = predict(student, "nan.wav", "empty.wav", "a.wav", "text.wav")
+    Path("x.raw").write_bytes(bytes(100))
+    done = predict(student, "nan.wav", "empty.wav", "x.raw", "a" * 300 + ".wav", "a.wav", "text.wav")
     assert done.exit_code == 3
     assert [line.split(":")[0] for line in done.stdout.splitlines()] == ["a.wav"]
-    for problem in ("nan.wav holds NaN", "empty.wav is empty", "text.wav cannot be read as audio"):
+    for problem in ("nan.wav holds NaN", "empty.wav is empty", "text.wav cannot be read as audio",
+                    "x.raw cannot be read", "aaa.wav cannot be read"):
         assert problem in done.stderr
 
 

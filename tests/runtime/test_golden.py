@@ -63,6 +63,24 @@ def test_damaged_vectors(tmp_path: Path, damage) -> None:
         golden.read(path)
 
 
+def test_an_array_or_nothing_at_all_is_no_golden_file(tmp_path: Path) -> None:
+    """Without vectors every model would pass."""
+    path = tmp_path / "model.golden.npz"
+    with open(path, "wb") as handle:
+        np.save(handle, np.zeros(3))
+    with pytest.raises(FramiError, match="cannot be read as golden vectors"):
+        golden.read(path)
+    path.write_bytes(VECTORS.to_bytes())
+    with np.load(path) as content:
+        entries = dict(content)
+    np.savez(path, **{**entries, "names": entries["names"][:0]})
+    with pytest.raises(FramiError, match="holds none"):
+        golden.read(path)
+    np.savez(path, **{**entries, "logits": entries["logits"][:1]})
+    with pytest.raises(FramiError, match="cannot be read as golden vectors"):
+        golden.read(path)
+
+
 @pytest.mark.parametrize(("change", "said"), [({"schema": np.int64(7)}, "schema 7"), ({"logits": None}, "logits")])
 def test_another_schema(tmp_path: Path, change: dict, said: str) -> None:
     path = tmp_path / "model.golden.npz"

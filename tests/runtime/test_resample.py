@@ -75,7 +75,14 @@ def test_nothing_to_do() -> None:
     assert len(resample(np.zeros(0), 8000, 16000)) == 0
 
 
-@pytest.mark.parametrize("rates", [(0, 16000), (16000, -1)])
+def test_whole_rates_may_be_floats() -> None:
+    """As numpy gives them, and some readers of files."""
+    wave = noise(100)
+    np.testing.assert_array_equal(resample(wave, np.float64(44100), 16000.0), resample(wave, 44100, 16000))
+    np.testing.assert_array_equal(resample(wave, 16000.0, 16000), wave)
+
+
+@pytest.mark.parametrize("rates", [(0, 16000), (16000, -1), (16000, 0.5), (float("nan"), 16000), (16000, float("inf"))])
 def test_impossible_rates_are_refused(rates: tuple[int, int]) -> None:
     with pytest.raises(FramiError, match="Hz"):
         resample(noise(10), *rates)

@@ -88,6 +88,11 @@ def test_a_truncated_model(exported, tmp_path: Path, share: float) -> None:
     ("frami.labels", None, "lacks the metadata frami.labels"),
     ("frami.clip", "{", "cannot be read"),
     ("sample_rate", "fast", "cannot be read"),
+    ("frami.clip", "{}", "frami.clip lacks one of sample_rate"),
+    ("frami.clip", "3", "frami.clip lacks"),
+    ("frami.labels", '["dog"]', "1 names, and the model 4 classes"),
+    ("frami.labels", '"dogs"', "no list of names"),
+    ("frami.labels", "[" * 100_000, "cannot be read"),
 ])
 def test_metadata_that_is_not_ours(exported, tmp_path: Path, key: str, value: str | None, said: str) -> None:
     with pytest.raises(FramiError, match=said):
