@@ -1,6 +1,7 @@
 """What turns a checkpoint into a file for devices: one module per target format.
 
-Installed as ``frami_edge.exporters``; other packages add formats through the entry-point group of that name.
+Installed as ``frami_edge.exporters``. Other packages can register formats in the entry-point group of that name;
+:func:`find` gives them to Python code, the command line knows those that are here.
 """
 
 from collections.abc import Callable

@@ -109,13 +109,14 @@ def agreement(one: "Evaluation", other: "Evaluation") -> str:
 
 def print_evaluation(evaluation: "Evaluation") -> None:
     from rich.table import Table
+    from rich.text import Text  # labels may look like markup
 
     console.out.print(summary(evaluation), highlight=False)
     table = Table("class", box=None)
     for heading in ("right", "clips", "%"):
         table.add_column(heading, justify="right")
     for label, correct, n in evaluation.per_class:
-        table.add_row(label, str(correct), str(n), f"{100 * correct / n:.1f}")
+        table.add_row(Text(label), str(correct), str(n), f"{100 * correct / n:.1f}")
     console.out.print(table)
     if len(evaluation.labels) <= WIDEST_MATRIX:
         _print_matrix(evaluation)
@@ -127,10 +128,11 @@ def print_evaluation(evaluation: "Evaluation") -> None:
 def _print_matrix(evaluation: "Evaluation") -> None:
     """Rows are the true classes, columns, numbered in the same order, what they were taken for."""
     from rich.table import Table
+    from rich.text import Text
 
     table = Table("true class \\ taken for", box=None)
     for column in range(len(evaluation.labels)):
         table.add_column(str(column), justify="right")
     for row, (label, counts) in enumerate(zip(evaluation.labels, evaluation.confusion, strict=True)):
-        table.add_row(f"{row} {label}", *(str(count) if count else "." for count in counts))
+        table.add_row(Text(f"{row} {label}"), *(str(count) if count else "." for count in counts))
     console.out.print(table)

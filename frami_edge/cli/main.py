@@ -34,6 +34,10 @@ class Commands(TyperGroup):
                 raise
             raise typer.Exit(tell(FramiError(f"This command needs {error.name}, which is not installed here.",
                                              "pip install 'frami-edge[distill]'"))) from None
+        except OSError as error:  # a folder that may not be entered, a name that is too long, a device that is gone
+            if isinstance(error, BrokenPipeError):
+                raise
+            raise typer.Exit(tell(FramiError(str(error)))) from None
         except RuntimeError as error:
             if type(error).__name__ != "OutOfMemoryError":  # torch's, which a device does without
                 raise

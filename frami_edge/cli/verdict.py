@@ -27,7 +27,7 @@ def print_verdict(out: Path, run: Path, verdict: "Verdict", seconds: float) -> N
                      f"logits spread by {verdict.chunk_spread:.2f})")
     lines.append(f"These are synthesized sounds: with labelled recordings, 'frami-edge eval {out} DIR' gives the "
                  "accuracy.")
-    console.out.print("\n".join(lines), highlight=False, soft_wrap=True)
+    console.out.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
     if verdict.teacher_confidence < LEAST_CONFIDENCE:
         console.err.print("warning: the synthesis has failed: the teacher does not hear the classes that were asked "
                           "for, so the student learned from sounds that mean nothing. Do not use it. 'frami-edge "

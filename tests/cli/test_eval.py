@@ -68,6 +68,17 @@ def test_accuracy_per_class_and_confusion(loudness: Loudness) -> None:
     assert "5/5" not in done.stdout
 
 
+def test_labels_are_no_markup(loudness: Loudness) -> None:
+    """They come from files that anybody may have written."""
+    stored = checkpoints.load(loudness.model)
+    for name, label in (("quiet", "speech [male]"), ("loud", "b [c]")):
+        (loudness.data / name).rename(loudness.data / label)
+    card = stored.card.model_copy(update={"labels": ("speech [male]", "b [c]")})
+    checkpoints.save(loudness.model, stored.network, card, {})
+    done = evaluate(loudness.model, loudness.data)
+    assert done.exit_code == 0 and done.stdout.count("speech [male]") == 2 and done.stdout.count("b [c]") == 2
+
+
 def test_json_of_one_group(loudness: Loudness) -> None:
     done = evaluate(loudness.model, loudness.data, "--test", "b", "--json")
     result = json.loads(done.stdout)

@@ -34,6 +34,14 @@ def raising() -> typer.Typer:
     def bug() -> None:
         raise ZeroDivisionError
 
+    @app.command()
+    def gone() -> None:
+        raise PermissionError(13, "Permission denied", "/mnt/sounds")
+
+    @app.command()
+    def full() -> None:
+        raise type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory")
+
     return app
 
 
@@ -46,6 +54,13 @@ def test_a_problem_is_one_line_a_hint_and_an_exit_code(raising: typer.Typer) -> 
 def test_an_interruption_leaves_with_130(raising: typer.Typer) -> None:
     result = runner.invoke(raising, ["stop"])
     assert result.exit_code == 130 and "Interrupted" in result.stderr
+
+
+def test_what_the_system_refuses_is_no_traceback(raising: typer.Typer) -> None:
+    result = runner.invoke(raising, ["gone"])
+    assert result.exit_code == 3 and "Permission denied: '/mnt/sounds'" in result.stderr
+    result = runner.invoke(raising, ["full"])
+    assert result.exit_code == 3 and "memory is full" in result.stderr and "batch_size" in result.stderr
 
 
 def test_a_bug_is_not_hidden(raising: typer.Typer) -> None:
