@@ -12,7 +12,7 @@ from torch import Tensor
 from frami_edge import networks
 from frami_edge.compute import Compute
 from frami_edge.distillation.distiller import Distiller, Lesson, Replay
-from frami_edge.distillation.verdict import Verdict, judge
+from frami_edge.distillation.verdict import FRESH_BATCHES, Verdict, judge
 from frami_edge.errors import FramiError
 from frami_edge.inversion import views
 from frami_edge.inversion.bank import Bank
@@ -112,9 +112,10 @@ class DataFreeDistillation:
         return sum(self.seconds.values()) / planned * steps_of(self.batches) * self.processes.size
 
     def verdict(self, student: Network) -> Verdict:
-        """Judge a student on fresh samples, without a recording; a time budget holds for each batch of them too."""
+        """Judge a student on fresh samples, without a recording; they take no more than half of a time budget."""
+        allowed = 60 * self.recipe.inversion.minutes / (2 * FRESH_BATCHES)
         with self._limited():
-            return judge(student, self.synthesizer, self.bank, 60 * self.recipe.inversion.minutes or math.inf)
+            return judge(student, self.synthesizer, self.bank, allowed or math.inf)
 
     def _limited(self) -> AbstractContextManager[None]:
         return constant_channels_limited(self.teacher, self.recipe.inversion.constant_channel_limit)

@@ -80,7 +80,8 @@ def _distilling(task: Task, teacher: Teacher, compute: Compute, budget: float) -
     alternations = max(0, inversion.batches - inversion.warmup_batches) * settings.alternate.steps
     allowed = budget or 60 * inversion.minutes
     samples = allowed or inversion.planned_steps(inversion.batches) * step + alternations * lesson
-    fresh = FRESH_BATCHES * min(allowed or math.inf, inversion.steps_of(inversion.batches) * step)
+    fresh = FRESH_BATCHES * inversion.steps_of(inversion.batches) * step
+    fresh = min(fresh, allowed / 2) if allowed else fresh
     return samples + settings.finish.steps * last + fresh
 
 
