@@ -11,7 +11,7 @@ def usual_recipe(teacher: Teacher) -> tuple[str, str]:
 
     Samples cost the teacher's passes forward and back. Of a small teacher three times as many take about as long as
     those that ``quick`` makes of a large one, and small teachers need them (docs/decisions.md). A teacher that cannot
-    be counted, such as a ``torch.export`` program, counts as large.
+    be counted, because it does not take a single clip, counts as large.
     """
     macs = macs_of(teacher, teacher.card.frontend.rows, teacher.card.frames)
     if macs and macs < SMALL_TEACHER:

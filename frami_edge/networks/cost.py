@@ -1,11 +1,14 @@
 """Parameters and multiply-accumulates: what an edge reader looks for first."""
 
-from typing import Any
+import contextlib
+import warnings
+from collections.abc import Iterator
 
 import torch
-from torch import Tensor, nn
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
-COUNTED = nn.Conv1d | nn.Conv2d | nn.Linear
 FRAMES_PER_SECOND = 101  # 1 s at a hop of 10 ms, centred
 
 
@@ -15,26 +18,30 @@ def parameters(network: nn.Module) -> int:
 
 @torch.no_grad()
 def macs(network: nn.Module, n_mels: int = 40, frames: int = FRAMES_PER_SECOND) -> int:
-    """Multiply-accumulates of convolutions, linear and recurrent layers for one clip of ``frames`` frames."""
-    total = 0
+    """Multiply-accumulates of convolutions and matrix products for one clip of ``frames`` frames.
 
-    def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> None:
-        nonlocal total
-        if isinstance(module, nn.RNNBase):  # each step multiplies with all weights of all gates once
-            weights = sum(value.numel() for name, value in module.named_parameters() if name.startswith("weight"))
-            total += weights * (output[0].numel() // output[0].shape[-1])
-            return
-        assert isinstance(module, COUNTED)
-        # each output element is one dot product with one filter or row
-        total += output.numel() * module.weight[0].numel()
-
-    layers = [module for module in network.modules() if isinstance(module, COUNTED | nn.RNNBase)]
-    hooks = [layer.register_forward_hook(count) for layer in layers]
+    Recurrent layers and attention are counted by the products they are made of, whatever modules they are in.
+    """
+    device = next((value.device for value in network.parameters()), torch.device("cpu"))
     training = network.training
     try:
-        network.eval()(torch.zeros(1, n_mels, frames, device=next(network.parameters()).device))
+        with _in_single_operators(), FlopCounterMode(display=False) as counter:
+            network.eval()(torch.zeros(1, n_mels, frames, device=device))
     finally:
         network.train(training)
-        for hook in hooks:
-            hook.remove()
-    return total
+    return int(counter.get_total_flops()) // 2  # a multiplication and an addition
+
+
+@contextlib.contextmanager
+def _in_single_operators() -> Iterator[None]:
+    """Without the fused kernels of recurrent layers and attention, which the counter does not know."""
+    fused = torch.backends.mha.get_fastpath_enabled()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of switches for devices that are not here
+        with (torch.backends.mkldnn.flags(enabled=False), torch.backends.cudnn.flags(enabled=False),
+              sdpa_kernel(SDPBackend.MATH)):
+            torch.backends.mha.set_fastpath_enabled(False)
+            try:
+                yield
+            finally:
+                torch.backends.mha.set_fastpath_enabled(fused)

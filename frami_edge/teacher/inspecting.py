@@ -248,7 +248,7 @@ def dead_channels(module: BatchNorm) -> int:
 
 
 def macs_of(teacher: Teacher, n_mels: int, frames: int) -> int | None:
-    """Multiply-accumulates for one clip; None where it cannot be run alone, 0 where its layers are not modules."""
+    """Multiply-accumulates for one clip; None where it cannot be run alone."""
     try:
         return networks.macs(teacher, n_mels, frames)
     except (FramiError, RuntimeError, ValueError, IndexError):  # it does not take one clip alone

@@ -12,6 +12,7 @@ from frami_edge.card import Clip, MelSpec, TeacherCard
 from frami_edge.cli.main import app
 from frami_edge.distillation.usual import usual_recipe
 from frami_edge.networks import build
+from frami_edge.teacher.inspecting import macs_of
 from frami_edge.teacher.opening import open_teacher
 from frami_edge.teacher.taps import Teacher
 
@@ -30,15 +31,17 @@ def test_longer_clips_make_a_teacher_large() -> None:
     assert [usual_recipe(Teacher(build("wrn16", 3, 8), card))[0] for card in (CARD, long)] == ["thorough", "quick"]
 
 
-def test_a_program_counts_as_large(tmp_path: Path) -> None:
-    """Its layers are no modules, so nothing is counted; the demo's teacher is beyond the limit as well."""
+def test_a_program_is_counted_as_the_network_that_it_was(tmp_path: Path) -> None:
+    """Though its layers are no modules; and the demo's teacher is beyond the limit."""
     net = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.AdaptiveAvgPool2d(1),
                               torch.nn.Flatten(), torch.nn.Linear(4, 3)).eval()
     dynamic = torch.export.Dim.DYNAMIC
     program = torch.export.export(net, (torch.randn(2, 1, 8, 21),), dynamic_shapes=({0: dynamic, 3: dynamic},))
     torch.export.save(program, tmp_path / "teacher.pt2")
     (tmp_path / "teacher.toml").write_text(CARD.to_toml())
-    assert usual_recipe(open_teacher(tmp_path / "teacher.pt2").teacher)[0] == "quick"
+    assert usual_recipe(open_teacher(tmp_path / "teacher.pt2").teacher)[0] == "thorough"
+    macs = macs_of(open_teacher(tmp_path / "teacher.pt2").teacher, 8, 21)
+    assert macs == 4 * 9 * 6 * 19 + 4 * 3
     (tmp_path / "demo.pt").write_bytes(resources.files("frami_edge.demo").joinpath("teacher.pt").read_bytes())
     assert usual_recipe(open_teacher(tmp_path / "demo.pt").teacher)[0] == "quick"
 

@@ -124,9 +124,17 @@ def test_parameters_and_macs_by_hand(folder: Path) -> None:
     assert row["macs"] == 101 * 40 * 24 * 5 + 51 * 24 * 32 * 5 + 32 * 10
 
 
-def test_macs_of_a_recurrent_layer() -> None:
-    layers = nn.Sequential(nn.Flatten(1, 1), nn.GRU(50, 8, batch_first=True))
-    assert networks.macs(layers, 7, 50) == 7 * 3 * 8 * (50 + 8)
+@pytest.mark.parametrize("kind,gates", [(nn.GRU, 3), (nn.LSTM, 4), (nn.RNN, 1)])
+def test_macs_of_a_recurrent_layer(kind: type[nn.RNNBase], gates: int) -> None:
+    """Each step multiplies with all weights of all gates once."""
+    layers = nn.Sequential(nn.Flatten(1, 1), kind(50, 8, batch_first=True, bidirectional=True))
+    assert networks.macs(layers, 7, 50) == 2 * 7 * gates * 8 * (50 + 8)
+
+
+def test_macs_of_attention() -> None:
+    """Projections, scores and sums over 7 x 7 pairs of frames, projection, two linear layers."""
+    layer = nn.TransformerEncoderLayer(50, 2, 32, batch_first=True)
+    assert networks.macs(layer, 7, 50) == 7 * 50 * 150 + 2 * 7 * 7 * 50 + 7 * 50 * 50 + 2 * 7 * 50 * 32
 
 
 @pytest.mark.parametrize("wanted,message", [
