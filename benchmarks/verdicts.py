@@ -23,7 +23,7 @@ from frami_edge.files import write_atomically
 from frami_edge.statistics import spearman
 from frami_edge.teacher.opening import open_teacher
 
-FIGURES = ("agreement", "teacher_confidence", "bn_gap", "diversity", "richness", "chunk_spread")
+FIGURES = ("agreement", "divergence", "teacher_confidence", "bn_gap", "diversity", "richness", "chunk_spread")
 
 
 def main(words: list[str] | None = None) -> int:

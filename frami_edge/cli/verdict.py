@@ -17,7 +17,7 @@ def print_verdict(out: Path, run: Path, verdict: "Verdict", seconds: float) -> N
     lines = [
         f"{out} after {seconds / 60:.1f} minutes (run: {run})",
         f"On {verdict.samples} fresh samples, seen by neither bank nor student:",
-        f"  agreement with the teacher  {verdict.agreement:7.1%}",
+        f"  agreement with the teacher  {verdict.agreement:7.1%}   (KL {verdict.divergence:.4f} nats)",
         f"  teacher's confidence        {verdict.teacher_confidence:7.1%}",
         f"  BatchNorm gap               {verdict.bn_gap:7.3f}   (of noise: {verdict.noise_bn_gap:.3f})",
         f"  diversity within a class    {verdict.diversity:7.3f}   (mean cosine distance)",

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from frami_edge.compute import Compute
+from frami_edge.evaluation import divergences
 from frami_edge.inversion import batch_norm, quality, views
 from frami_edge.inversion.bank import Bank
 from frami_edge.inversion.noise import NoiseSynthesizer
@@ -21,6 +22,7 @@ FRESH_BATCHES = 2  # synthesized for the verdict alone
 class Verdict(NamedTuple):
     samples: int
     agreement: float  # share on which student and teacher name the same class
+    divergence: float  # KL(teacher || student) in nats; it tells students apart whose agreement is the same
     teacher_confidence: float  # mean probability that the teacher gives to the class asked for
     bn_gap: float  # L_bn (Eq. 4) of the fresh samples together
     noise_bn_gap: float  # L_bn of as much noise: what knowing nothing of the teacher's data gives
@@ -46,6 +48,7 @@ def judge(student: Network, synthesizer: Synthesizer, bank: Bank, seconds: float
     return Verdict(
         samples=len(x),
         agreement=float((theirs.argmax(1) == ours.argmax(1)).float().mean()),
+        divergence=float(divergences(theirs.cpu().numpy(), ours.float().cpu().numpy()).mean()),
         teacher_confidence=float(theirs.softmax(1).gather(1, labels.unsqueeze(1)).mean()),
         bn_gap=_bn_gap(teacher, x, compute),
         noise_bn_gap=_bn_gap(teacher, noise_x, compute),

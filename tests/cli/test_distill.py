@@ -134,16 +134,17 @@ def test_switches_stand_for_their_settings(folder: Path) -> None:
 @pytest.mark.parametrize("confidence,warned", [(0.1, True), (0.49, True), (0.51, False), (0.93, False)])
 def test_a_synthesis_that_failed_is_called_so(confidence: float, warned: bool,
                                               capsys: pytest.CaptureFixture[str]) -> None:
-    verdict = Verdict(128, 0.9, confidence, 827.0, 1e6, 0.1, None, None)
+    verdict = Verdict(128, 0.9, 0.05, confidence, 827.0, 1e6, 0.1, None, None)
     print_verdict(Path("student.pt"), Path("student.run"), verdict, 60)
     printed = capsys.readouterr()
     assert ("synthesis has failed" in printed.err) == warned and "teacher's confidence" in printed.out
+    assert "90.0%   (KL 0.0500 nats)" in printed.out
 
 
 @pytest.mark.parametrize("agreement,confidence,noted", [(0.92, 0.95, True), (0.97, 0.95, False), (0.92, 0.1, False)])
 def test_a_student_that_disagrees_on_fresh_samples_is_offered_more_of_them(
         agreement: float, confidence: float, noted: bool, capsys: pytest.CaptureFixture[str]) -> None:
-    verdict = Verdict(128, agreement, confidence, 0.1, 1, 0.1, None, None)
+    verdict = Verdict(128, agreement, 0.05, confidence, 0.1, 1, 0.1, None, None)
     print_verdict(Path("student.pt"), Path("student.run"), verdict, 60)
     note = capsys.readouterr().err
     assert ("on 8% of these" in note and "thorough" in note) == noted

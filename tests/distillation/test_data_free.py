@@ -90,6 +90,16 @@ def test_run_folder_tells_the_story(tmp_path: Path) -> None:
     assert len(work.bank) == 24  # fresh samples do not go into it
 
 
+def test_the_verdict_says_how_far_the_student_is_from_its_teacher(tmp_path: Path) -> None:
+    teacher = make_teacher()
+    work = make_run(tmp_path, small(), teacher=teacher)
+    work.run()
+    same, other = networks.build("wrn16", 4), networks.build("wrn16", 4)
+    same.load_state_dict(teacher.net.state_dict())
+    assert work.verdict(same).agreement == 1 and work.verdict(same).divergence < 1e-9
+    assert work.verdict(other).divergence > 0.1
+
+
 def test_time_independent_sounds_get_the_time_term(tmp_path: Path) -> None:
     seen: list[dict[str, float]] = []
     make_run(tmp_path, small("distillation.finish.steps=0"), teacher=make_teacher(False, 1.0)).run(
