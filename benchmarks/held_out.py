@@ -1,0 +1,194 @@
+"""Every group of recordings in turn is the one that nobody has heard: as many teachers, and all clips are test clips.
+
+    python benchmarks/held_out.py fsdd --out held-out                                    # all speakers and arms: hours
+    python benchmarks/held_out.py fsdd --out held-out --groups jackson --arms kd,frami   # some; a second call goes on
+    python benchmarks/held_out.py --out held-out                                       # only the table of what is there
+
+One teacher and one voice say little of a method: 500 clips tell two methods apart only where they differ by several
+points, and another voice may order them otherwise. So a small teacher (WRN-16-2, 8 kHz, 32 Mel bands) is trained for
+each group on all others, and `frami-edge reproduce` runs the arms on each, into a folder of its own. Prints the table
+over all groups and writes it to OUT/table.md. Two processes share the work by their --groups.
+"""
+
+import argparse
+import itertools
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from frami_edge import recordings
+from frami_edge.card import MelSpec, TeacherCard
+from frami_edge.datasets import Dataset, open_dataset
+from frami_edge.errors import EXIT_OK, FramiError
+from frami_edge.files import write_atomically
+from frami_edge.reproduce import running
+from frami_edge.reproduce.results import Result, below
+from frami_edge.reproduce.tasks import ARMS, place
+from frami_edge.statistics import Difference, paired_bootstrap
+from frami_edge.training import default_card, with_normalisation
+
+TABLES = {"fsdd": "digits", "esc10": "esc10"}
+Array = np.ndarray[Any, np.dtype[Any]]
+Figure = Callable[[Result, Result], Array]  # (cell, its teacher) -> a number for each clip
+FIGURES: dict[str, tuple[Figure, float, int]] = {  # with the factor and the decimals it is shown with
+    "points of accuracy": (lambda cell, teacher: cell.right, 100, 1),
+    "points of agreement": (lambda cell, teacher: cell.agreeing(teacher), 100, 1),
+    "KL, nats": (lambda cell, teacher: cell.divergences(teacher), 1, 4),
+}
+
+
+class Group(NamedTuple):
+    """The cells of one held-out group, by arm and seed."""
+
+    name: str
+    teacher: Result
+    cells: dict[str, dict[int, Result]]
+
+
+def main(words: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, nargs="?", help="labelled recordings; without them only the table")
+    parser.add_argument("--out", type=Path, default=Path("held-out"))
+    parser.add_argument("--groups", nargs="+", help="speakers or folds; by default all of them")
+    parser.add_argument("--arms", default="kd,noise,fastdfkd,cmi,frami,frami-no-prepare,frami-no-reuse")
+    parser.add_argument("--against", default="frami")
+    parser.add_argument("--student", default="wrn16")
+    parser.add_argument("--network", default="wrn16x2", help="of the teachers")
+    parser.add_argument("--epochs", default="40", help="of the teachers")
+    parser.add_argument("--seeds", default="1")
+    parser.add_argument("--set", action="append", default=[], help="of every cell: table.key=value")
+    given = parser.parse_args(words)
+    try:
+        if given.folder:
+            data = open_dataset(given.folder)
+            for group in given.groups or data.groups:
+                run(group, data, given)
+        print(written(given))
+    except FramiError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print(f"Interrupted. What is done is kept in {given.out}: the same command goes on.", file=sys.stderr)
+        return running.INTERRUPTED
+    return EXIT_OK
+
+
+def run(group: str, data: Dataset, given: argparse.Namespace) -> None:
+    """Train the teacher that has not heard ``group``, unless it is there, and run the arms."""
+    if data.name not in TABLES:
+        raise FramiError(f"There are no recipes for {data.name}.", f"Known: {', '.join(TABLES)}.")
+    out: Path = given.out / group
+    out.mkdir(parents=True, exist_ok=True)
+    teacher = out / "teacher.pt"
+    if not teacher.exists():
+        said = card(data, group).to_toml()
+        write_atomically(out / "card.toml", lambda aside: aside.write_text(said, encoding="utf-8"))
+        call(["train", str(given.folder), "--network", given.network, "--test", group, "--card", str(out / "card.toml"),
+              "--epochs", given.epochs, "--out", str(teacher)], out)
+    call(["reproduce", TABLES[data.name], "--data", str(given.folder), "--test", group, "--teacher", str(teacher),
+          "--student", given.student, "--arms", f"teacher,{given.arms}", "--seeds", given.seeds, "--out", str(out),
+          "--against", given.against, *(word for each in given.set for word in ("--set", each))], out)
+
+
+def call(words: list[str], out: Path) -> None:
+    code = running.run_command(words, out / "output.txt")
+    if code == running.INTERRUPTED:
+        raise KeyboardInterrupt
+    if code != 0:
+        raise FramiError(f"frami-edge {' '.join(words)} failed with exit code {code}.")
+
+
+def card(data: Dataset, group: str) -> TeacherCard:
+    """8 kHz and 32 Mel bands every 20 ms, with the normalisation of all recordings but those of ``group``."""
+    usual = default_card(data)
+    clip = usual.clip.model_copy(update={"sample_rate": 8000})
+    frontend = MelSpec(n_fft=256, win_length=256, hop_length=160, n_mels=32, f_min=50.0, f_max=4000.0,
+                       frames=round(50 * usual.clip.seconds))
+    small = usual.model_copy(update={"clip": clip, "frontend": frontend})
+    return with_normalisation(small, recordings.load(data.split(group)[0].clips, small))
+
+
+def written(given: argparse.Namespace) -> str:
+    """The table of all cells below OUT, also that of other calls, and kept there."""
+    found = list(filter(None, (read(path) for path in sorted(given.out.iterdir()) if path.is_dir()))) \
+        if given.out.is_dir() else []
+    if not found:
+        raise FramiError(f"{given.out} has no cells yet.", "Give the folder of recordings to run them.")
+    text = table(found, given.against)
+    write_atomically(given.out / "table.md", lambda aside: aside.write_text(text + "\n", encoding="utf-8"))
+    return text
+
+
+def read(folder: Path) -> Group | None:
+    """What is done in one group's folder; None without its teacher."""
+    cells: dict[str, dict[int, Result]] = {}
+    for result in below(folder):
+        cells.setdefault(result.arm, {})[result.seed] = result
+    teachers = list(cells.pop("teacher", {}).values())
+    return Group(folder.name, teachers[0], cells) if teachers else None
+
+
+def table(groups: Sequence[Group], against: str) -> str:
+    """Markdown: each arm over its groups, then ``against`` minus the others, over the groups that both have."""
+    arms = sorted({arm for group in groups for arm in group.cells}, key=place)
+    teachers = [group.teacher for group in groups]
+    lines = ["| | groups | cells | n | accuracy | agreement with the teacher | KL, nats |",
+             "|---|---|---|---|---|---|---|",
+             f"| teachers | {len(groups)} | | {sum(len(each.truth) for each in teachers)} | "
+             f"{100 * np.mean([each.accuracy for each in teachers]):.1f} | | |"]
+    for arm in arms:
+        inside = [group for group in groups if arm in group.cells]
+        shown = [f"{factor * mean(arm, inside, figure):.{decimals}f}" for figure, factor, decimals in FIGURES.values()]
+        count = sum(len(group.cells[arm]) for group in inside)
+        lines.append(f"| {ARMS.get(arm, arm)} | {len(inside)} | {count} | "
+                     f"{sum(len(group.teacher.truth) for group in inside)} | {' | '.join(shown)} |")
+    for name, (figure, factor, decimals) in FIGURES.items():
+        lines += ["", f"| {ARMS.get(against, against)} minus, {name} | mean | 95 % interval, over clips "
+                      "| p, over clips | by group | p, over groups |", "|---|---|---|---|---|---|"]
+        for arm in arms:
+            inside = [group for group in groups if {arm, against} <= set(group.cells)]
+            if arm != against and inside:
+                lines.append(compared(arm, against, inside, figure, factor, decimals))
+    return "\n".join(lines)
+
+
+def mean(arm: str, groups: Sequence[Group], figure: Figure) -> float:
+    """Over the groups, each of which counts the same."""
+    return float(np.mean([of(group, arm, figure).mean() for group in groups]))
+
+
+def of(group: Group, arm: str, figure: Figure, seeds: Sequence[int] = ()) -> Array:
+    """Mean over the seeds, (clips,)."""
+    cells = group.cells[arm]
+    return np.mean([figure(cells[seed], group.teacher) for seed in seeds or cells], axis=0)
+
+
+def compared(arm: str, against: str, groups: Sequence[Group], figure: Figure, factor: float, decimals: int) -> str:
+    gains = []
+    for group in groups:
+        seeds = sorted(set(group.cells[arm]) & set(group.cells[against]))
+        gains.append(of(group, against, figure, seeds) - of(group, arm, figure, seeds))
+    together = np.concatenate(gains)
+    found: Difference = paired_bootstrap(together, np.zeros_like(together))
+    show = partial(signed, factor=factor, decimals=decimals)
+    by_group = [float(gain.mean()) for gain in gains]
+    return (f"| {ARMS.get(arm, arm)} | {show(found.mean)} | {show(found.low)} to {show(found.high)} | {found.p:.2g} | "
+            f"{', '.join(show(each) for each in by_group)} | {sign_flips(by_group):.2g} |")
+
+
+def signed(value: float, factor: float, decimals: int) -> str:
+    return f"{factor * value:+.{decimals}f}"
+
+
+def sign_flips(gains: Sequence[float]) -> float:
+    """Exact two-sided p of a mean as far from zero, if each of ``gains`` had either sign by chance (Fisher 1935)."""
+    flipped = np.array([np.dot(signs, gains) for signs in itertools.product((-1, 1), repeat=len(gains))])
+    return float((np.abs(flipped) >= abs(sum(gains)) - 1e-12).mean())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,97 @@
+"""benchmarks/held_out.py: what its table says of cells that are made up, and the whole on two small speakers."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from typer.testing import CliRunner
+
+from frami_edge.cli.main import app
+from frami_edge.reproduce import running
+from frami_edge.reproduce.results import Result
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+import held_out
+
+N = 40
+TEACHER = Result(
+    key="k", recipe="digits/wrn40-teacher", group="digits", arm="teacher", kind="teacher", teacher="wrn40", student="",
+    dataset="fsdd", test=["ann"], seed=0, budget="", values={}, labels=["no", "yes"],
+    clips=[f"{clip}.wav" for clip in range(N)], truth=[1] * N, predicted=[1] * N, logits=[[0.0, 1.0]] * N,
+    agreement=None, seconds=1.0, samples=None, verdict={}, model_sha256="m", teacher_sha256="t", version="1",
+    compute="CPU")
+
+
+def cell(arm: str, right: int, seed: int = 0) -> Result:
+    return replace(TEACHER, arm=arm, kind="data-free", seed=seed, predicted=[1] * right + [0] * (N - right),
+                   logits=[[0.0, 1.0]] * right + [[1.0, 0.0]] * (N - right))
+
+
+def group(name: str, **right: int) -> held_out.Group:
+    return held_out.Group(name, TEACHER, {arm: {0: cell(arm, count)} for arm, count in right.items()})
+
+
+def test_means_over_groups_and_differences_over_those_in_common() -> None:
+    groups = [group("ann", frami=40, noise=20), group("bob", frami=36, noise=32), group("cid", frami=20)]
+    lines = held_out.table(groups, "frami").splitlines()
+    assert "| teachers | 3 | | 120 | 100.0 | | |" in lines
+    assert "| noise | 2 | 2 | 80 | 65.0 | 65.0 | 0.1617 |" in lines  # KL 0.4621 for each that is wrong
+    assert "| FRAMI | 3 | 3 | 120 | 80.0 | 80.0 | 0.0924 |" in lines
+    accuracy = next(line for line in lines if line.startswith("| noise | +"))
+    assert accuracy.startswith("| noise | +30.0 | +") and accuracy.endswith("| +50.0, +10.0 | 0.5 |")
+    divergence = [line for line in lines if line.startswith("| noise | -")]
+    assert len(divergence) == 1 and "| -0.2311, -0.0462 |" in divergence[0]
+
+
+def test_only_seeds_in_common_are_compared() -> None:
+    seeds = {"frami": {0: cell("frami", 40), 1: cell("frami", 0, 1)}, "noise": {0: cell("noise", 30)}}
+    table = held_out.table([held_out.Group("ann", TEACHER, seeds)], "frami")
+    assert "| FRAMI | 1 | 2 | 40 | 50.0 |" in table and "| noise | +25.0 |" in table
+
+
+@pytest.mark.parametrize("gains,p", [([1.0], 1.0), ([1.0, 2.0, 3.0], 0.25), ([1.0] * 6, 2 / 64), ([0.0, 0.0], 1.0),
+                                     ([3.0, -1.0], 1.0), ([1.0, 1.0, -1.0], 1.0), ([4.0, 4.0, 4.0, -1.0], 4 / 16)])
+def test_p_over_groups_counts_the_signs(gains: list[float], p: float) -> None:
+    assert held_out.sign_flips(gains) == held_out.sign_flips([-gain for gain in gains]) == pytest.approx(p)
+
+
+def test_teachers_and_cells_of_each_speaker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                            capsys: pytest.CaptureFixture[str]) -> None:
+    recordings = tmp_path / "free-spoken-digit-dataset" / "recordings"
+    recordings.mkdir(parents=True)
+    for digit in range(10):
+        for speaker in ("ann", "bob"):
+            wave = 0.3 * np.sin(2 * np.pi * (200 + 150 * digit) * np.arange(1600) / 8000)
+            soundfile.write(recordings / f"{digit}_{speaker}_0.wav", wave, 8000)
+    made: list[str] = []
+
+    def call(words: list[str], output: Path) -> int:
+        made.append(words[0])
+        return CliRunner().invoke(app, words).exit_code
+
+    monkeypatch.setattr(running, "run_command", call)
+    small = [f"--set={value}" for value in (
+        "inversion.batches=1", "inversion.warmup_batches=0", "inversion.batch_size=4", "inversion.first_steps=2",
+        "inversion.ngf=4", "distillation.batch_size=4", "distillation.alternate.steps=2",
+        "distillation.finish.steps=2")]
+    words = [str(tmp_path / "free-spoken-digit-dataset"), "--out", str(tmp_path / "out"), "--arms", "noise,frami",
+             "--network", "wrn16", "--epochs", "1", *small]
+    assert held_out.main(words) == 0, capsys.readouterr().err
+    assert made == ["train", "reproduce", "distill", "distill"] * 2
+    printed = capsys.readouterr().out
+    assert "| FRAMI | 2 | 2 | 20 |" in printed and (tmp_path / "out" / "table.md").read_text() in printed
+    card = (tmp_path / "out" / "ann" / "card.toml").read_text()
+    assert "n_mels = 32" in card and "sample_rate = 8000" in card and 'kind = "global"' in card
+
+    made.clear()
+    assert held_out.main(words) == 0 and made == ["reproduce", "reproduce"]  # each finds all of its cells
+    made.clear()
+    assert held_out.main(["--out", str(tmp_path / "out")]) == 0 and not made
+
+
+def test_errors_say_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert held_out.main(["--out", str(tmp_path / "nothing")]) != 0
+    assert "has no cells yet" in capsys.readouterr().err
