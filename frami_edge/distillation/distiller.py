@@ -33,11 +33,11 @@ class ReuseMaps(nn.Module):
         self.means = nn.Linear(student_features, teacher_features)
         self.variances = nn.Linear(student_features, teacher_features)
 
-    def forward(self, student_frames: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        """(batch, F_s, T') -> W_m H_n and W_v V_n, (batch, F_t, count) each."""
-        means = losses.pseudo_means(student_frames, count).transpose(1, 2)
-        variances = losses.pseudo_variances(student_frames, count).transpose(1, 2)
-        return self.means(means).transpose(1, 2), self.variances(variances).transpose(1, 2)
+    def forward(self, student_frames: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+        """(batch, F_s, T') -> W_m H_n (batch, F_t, count), and mean and variance over time mapped, (batch, F_t)."""
+        bins = losses.pseudo_means(student_frames, count).transpose(1, 2)
+        mean, variance = losses.utterance_statistics(student_frames)
+        return self.means(bins).transpose(1, 2), self.means(mean), self.variances(variance)
 
 
 class Replay:
@@ -117,10 +117,9 @@ class Distiller:
         total = terms["kd"]
         if self.maps is not None and lesson.frames is not None:
             count = losses.draw_count(hidden.frames.shape[2], lesson.frames.shape[2])
-            means, variances = self._map(hidden.frames, count)
-            weights = losses.bin_weights(hidden.frames.shape[2], count, hidden.frames)
-            terms["frame_reuse"] = losses.frame_reuse_loss(means, lesson.frames, count)
-            terms["utterance_reuse"] = losses.utterance_reuse_loss(means, variances, weights, lesson.frames)
+            bins, mean, variance = self._map(hidden.frames, count)
+            terms["frame_reuse"] = losses.frame_reuse_loss(bins, lesson.frames, count)
+            terms["utterance_reuse"] = losses.utterance_reuse_loss(mean, variance, lesson.frames)
             total = (total + self.phase.frame_reuse * terms["frame_reuse"]
                      + self.phase.utterance_reuse * terms["utterance_reuse"])
         if not total.isfinite():

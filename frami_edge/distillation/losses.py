@@ -37,18 +37,15 @@ def pseudo_means(frames: Tensor, count: int) -> Tensor:
     return frames @ averaging(count, frames)
 
 
-def pseudo_variances(frames: Tensor, count: int) -> Tensor:
-    """V_n (Eq. 7): the mean squared deviation of each bin from the mean of the clip, -> (batch, F, count).
+def utterance_statistics(frames: Tensor) -> tuple[Tensor, Tensor]:
+    """E_n H_n and E_n V_n (Eqs. 6, 7 and 9), (batch, F, T) -> mean and biased variance over time, (batch, F) each.
 
-    Each bin is divided by its own length: with the paper's 1 / T their mean would not be the variance.
+    V_n is each bin's mean squared deviation from the mean of the whole clip. With each bin divided by its own length
+    (with the paper's 1 / T their mean would not be the variance) and counted by it, the number of bins drops out; and
+    so it does behind the affine maps W_m and W_v.
     """
-    return pseudo_means((frames - frames.mean(2, keepdim=True)).square(), count)
-
-
-def bin_weights(frames: int, count: int, like: Tensor) -> Tensor:
-    """Each bin's share of the frames (count,): with them E_n H_n is the mean and E_n V_n the variance exactly."""
-    edges = torch.tensor(boundaries(frames, count), dtype=like.dtype, device=like.device)
-    return edges.diff() / frames
+    mean = frames.mean(2, keepdim=True)
+    return mean.squeeze(2), (frames - mean).square().mean(2)  # an eighth of the time of torch.var_mean on a CPU
 
 
 def relative_mse(prediction: Tensor, target: Tensor) -> Tensor:
@@ -62,22 +59,17 @@ def frame_reuse_loss(mapped_means: Tensor, teacher_frames: Tensor, count: int) -
     return relative_mse(mapped_means, pseudo_means(teacher_frames, count))
 
 
-def utterance_reuse_loss(mapped_means: Tensor, mapped_variances: Tensor, student_weights: Tensor,
-                         teacher_frames: Tensor) -> Tensor:
-    """L_rul (Eq. 9): E_n of the mapped chunk statistics against the teacher's mean and variance over time.
+def utterance_reuse_loss(mapped_mean: Tensor, mapped_variance: Tensor, teacher_frames: Tensor) -> Tensor:
+    """L_rul (Eq. 9): the student's mean and variance over time, mapped, against the teacher's.
 
     Variances are matched, without a root: W_v may give negative values.
 
     Args:
-        mapped_means: W_m H_n of the student, (batch, F_t, count).
-        mapped_variances: W_v V_n of the student, (batch, F_t, count).
-        student_weights: the share of the student's frames in each bin, (count,).
+        mapped_mean, mapped_variance: W_m and W_v of the student's :func:`utterance_statistics`, (batch, F_t) each.
         teacher_frames: (batch, F_t, T').
     """
-    mean = teacher_frames.mean(2, keepdim=True)
-    variance = (teacher_frames - mean).square().mean(2)  # an eighth of the time of torch.var_mean on a CPU
-    return relative_mse(mapped_means @ student_weights, mean.squeeze(2)) + relative_mse(
-        mapped_variances @ student_weights, variance)
+    mean, variance = utterance_statistics(teacher_frames)
+    return relative_mse(mapped_mean, mean) + relative_mse(mapped_variance, variance)
 
 
 def draw_count(student_frames: int, teacher_frames: int) -> int:

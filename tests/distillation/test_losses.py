@@ -2,7 +2,6 @@
 
 import itertools
 
-import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,13 +12,19 @@ from frami_edge.distillation import losses
 @settings(max_examples=40, deadline=None)
 @given(st.integers(2, 60), st.integers(2, 8))
 def test_chunk_statistics_average_to_the_whole(frames: int, count: int) -> None:
-    """E_n H_n is the mean and E_n V_n the variance, whatever the number of bins (Eqs. 6 and 7)."""
+    """Behind affine maps too: E_n of W H_n + b and of W V_n + b (Eqs. 6, 7 and 9), whatever the number of bins."""
+    torch.manual_seed(frames)
     count = min(count, frames)
-    h = torch.randn(2, 5, frames, dtype=torch.float64)
-    weights = losses.bin_weights(frames, count, h)
-    assert float(weights.sum()) == pytest.approx(1)
-    torch.testing.assert_close(losses.pseudo_means(h, count) @ weights, h.mean(2))
-    torch.testing.assert_close(losses.pseudo_variances(h, count) @ weights, h.var(2, correction=0))
+    h, maps = torch.randn(2, 5, frames, dtype=torch.float64), torch.nn.Linear(5, 3).double()
+    edges = losses.boundaries(frames, count)
+    weights = torch.tensor(edges, dtype=torch.float64).diff() / frames
+    deviations = (h - h.mean(2, keepdim=True)).square()
+    means, variances = (torch.stack([x[:, :, a:b].mean(2) for a, b in itertools.pairwise(edges)], 2)
+                        for x in (h, deviations))
+    torch.testing.assert_close(losses.pseudo_means(h, count), means)
+    for found, bins in zip(losses.utterance_statistics(h), (means, variances), strict=True):
+        torch.testing.assert_close(maps(found), maps(bins.transpose(1, 2)).transpose(1, 2) @ weights)
+    torch.testing.assert_close(losses.utterance_statistics(h)[1], h.var(2, correction=0))
 
 
 @given(st.integers(2, 200), st.integers(2, 8))
@@ -48,12 +53,11 @@ def test_kd_gradient_at_high_temperature_is_that_of_centred_logits() -> None:
 
 def test_perfect_maps_give_no_reuse_loss() -> None:
     h = torch.randn(4, 6, 24)
-    count = 5
-    means, variances = losses.pseudo_means(h, count), losses.pseudo_variances(h, count)
-    weights = losses.bin_weights(24, count, h)
-    assert losses.frame_reuse_loss(means, h, count) < 1e-10
-    assert losses.utterance_reuse_loss(means, variances, weights, h) < 1e-10
-    assert losses.utterance_reuse_loss(means, variances + 1, weights, h) > 0.1
+    mean, variance = losses.utterance_statistics(h)
+    assert losses.frame_reuse_loss(losses.pseudo_means(h, 5), h, 5) < 1e-10
+    assert losses.utterance_reuse_loss(mean, variance, h) < 1e-10
+    assert losses.utterance_reuse_loss(mean, variance + 1, h) > 0.1
+    assert losses.utterance_reuse_loss(mean + 1, variance, h) > 0.1
 
 
 @settings(max_examples=20, deadline=None)
