@@ -136,16 +136,17 @@ def table(groups: Sequence[Group], against: str) -> str:
     """Markdown: each arm over its groups, then ``against`` minus the others, over the groups that both have."""
     arms = sorted({arm for group in groups for arm in group.cells}, key=place)
     teachers = [group.teacher for group in groups]
-    lines = ["| | groups | cells | n | accuracy | agreement with the teacher | KL, nats |",
-             "|---|---|---|---|---|---|---|",
+    lines = ["| | groups | cells | n | accuracy | agreement with the teacher | KL, nats | minutes |",
+             "|---|---|---|---|---|---|---|---|",
              f"| teachers | {len(groups)} | | {sum(len(each.truth) for each in teachers)} | "
-             f"{100 * np.mean([each.accuracy for each in teachers]):.1f} | | |"]
+             f"{100 * np.mean([each.accuracy for each in teachers]):.1f} | | | |"]
     for arm in arms:
         inside = [group for group in groups if arm in group.cells]
         shown = [f"{factor * mean(arm, inside, figure):.{decimals}f}" for figure, factor, decimals in FIGURES.values()]
-        count = sum(len(group.cells[arm]) for group in inside)
-        lines.append(f"| {ARMS.get(arm, arm)} | {len(inside)} | {count} | "
-                     f"{sum(len(group.teacher.truth) for group in inside)} | {' | '.join(shown)} |")
+        minutes = [cell.seconds / 60 for group in inside for cell in group.cells[arm].values()]
+        lines.append(f"| {ARMS.get(arm, arm)} | {len(inside)} | {len(minutes)} | "
+                     f"{sum(len(group.teacher.truth) for group in inside)} | {' | '.join(shown)} | "
+                     f"{np.mean(minutes):.1f} |")
     for name, (figure, factor, decimals) in FIGURES.items():
         lines += ["", f"| {ARMS.get(against, against)} minus, {name} | mean | 95 % interval, over clips "
                       "| p, over clips | by group | p, over groups |", "|---|---|---|---|---|---|"]
