@@ -65,8 +65,9 @@ def main(words: list[str] | None = None) -> int:
     try:
         if given.folder:
             data = open_dataset(given.folder)
-            for group in given.groups or data.groups:
-                run(group, data, given)
+            with running.interruptible():
+                for group in given.groups or data.groups:
+                    run(group, data, given)
         print(written(given))
     except FramiError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -84,11 +85,11 @@ def run(group: str, data: Dataset, given: argparse.Namespace) -> None:
     out: Path = given.out / group
     out.mkdir(parents=True, exist_ok=True)
     teacher = out / "teacher.pt"
-    if not teacher.exists():
+    if not running.whole(teacher):
         said = card(data, group).to_toml()
         write_atomically(out / "card.toml", lambda aside: aside.write_text(said, encoding="utf-8"))
         call(["train", str(given.folder), "--network", given.network, "--test", group, "--card", str(out / "card.toml"),
-              "--epochs", given.epochs, "--out", str(teacher)], out)
+              "--epochs", given.epochs, "--out", str(teacher), "--force"], out)
     call(["reproduce", TABLES[data.name], "--data", str(given.folder), "--test", group, "--teacher", str(teacher),
           "--student", given.student, "--arms", f"teacher,{given.arms}", "--seeds", given.seeds, "--out", str(out),
           "--against", given.against, *(word for each in given.set for word in ("--set", each))], out)

@@ -85,7 +85,7 @@ class Runner:
         given = self.options.teacher if task.cell.kind == "teacher" else None
         model = given or folder / ("teacher.pt" if task.cell.kind == "teacher" else "student.pt")
         folder.mkdir(parents=True, exist_ok=True)
-        if not given and not _whole(model):
+        if not given and not whole(model):
             words = command(task, model, column, self.options)
             code = self.call(words, folder / "output.txt")
             if code == INTERRUPTED:
@@ -160,7 +160,7 @@ def _opening(options: Options) -> list[str]:
     return words + (["--trust"] if options.trust else [])
 
 
-def _whole(model: Path) -> bool:
+def whole(model: Path) -> bool:
     """Whether ``model`` was made to its end; an interrupted training leaves its last epoch."""
     return model.is_file() and not checkpoints.load(model).provenance.get("interrupted")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 from typer.testing import CliRunner
 
 from frami_edge.cli.main import app
@@ -97,6 +98,12 @@ def test_teachers_and_cells_of_each_speaker(tmp_path: Path, monkeypatch: pytest.
 
     made.clear()
     assert held_out.main(words) == 0 and made == ["reproduce", "reproduce"]  # each finds all of its cells
+    teacher = tmp_path / "out" / "ann" / "teacher.pt"
+    content = torch.load(teacher, weights_only=True)
+    content["provenance"]["interrupted"] = True  # as Ctrl-C leaves it after a whole epoch
+    torch.save(content, teacher)
+    made.clear()
+    assert held_out.main(words) == 0 and made[:2] == ["train", "reproduce"] and made.count("train") == 1
     made.clear()
     assert held_out.main(["--out", str(tmp_path / "out")]) == 0 and not made
 
