@@ -98,7 +98,9 @@ def kd_row(teacher: Teacher, given: argparse.Namespace, compute: Compute) -> str
     def ours() -> None:
         replay = Replay(times_replayed)
         for _ in range(times_replayed):
-            distiller.learn(replay.add(distiller.ask(x)) if replay.wanted() else replay.draw())
+            if replay.wanted():
+                replay.add([distiller.ask(x)])
+            distiller.learn(replay.draw())
 
     times = interleave([ours, lambda: plain.kd_step(x)], given.rounds)
     times[:, 0] /= times_replayed

@@ -88,6 +88,7 @@ class Phase(Table):
     warp_frames: NotNegative  # furthest stretch along time
     splice: Fraction  # share of the batches in which samples are continued by others; time-dependent sounds
     mix: Fraction  # share of the batches in which samples are mixed in pairs
+    consensus: PositiveInt  # views of a sample whose mean answer is learnt for each of them
 
 
 class Distillation(Table):

@@ -12,6 +12,7 @@ PHASE = {
     "warp_frames": "Furthest stretch along time, as a share.",
     "splice": "Share of the batches in which samples are continued by others from some frame on; words only.",
     "mix": "Share of the batches in which samples are mixed in pairs.",
+    "consensus": "Views of a sample whose mean answer, the teacher's, is learnt for each of them; 1: its own answer.",
 }
 SENTENCES: dict[str, Any] = {
     "inversion": {

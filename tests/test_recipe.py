@@ -65,7 +65,7 @@ def test_rivals_get_the_same_samples_and_steps(dataset: str) -> None:
         efforts = set()
         for name in arms:
             made = recipe.load(name)
-            phases = [phase.model_dump(exclude={"frame_reuse", "utterance_reuse"})
+            phases = [phase.model_dump(exclude={"frame_reuse", "utterance_reuse", "consensus"})
                       for phase in (made.distillation.alternate, made.distillation.finish) if phase.steps]
             efforts.add((made.inversion.batches, made.inversion.warmup_batches, made.inversion.batch_size,
                          made.inversion.bank_samples, made.distillation.batch_size, made.distillation.replay,

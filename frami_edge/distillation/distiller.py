@@ -1,6 +1,7 @@
 """One student learning from one teacher, step by step."""
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -14,7 +15,7 @@ from frami_edge.processes import ALONE, Alone
 from frami_edge.recipe import Distillation, Phase
 from frami_edge.teacher.taps import Teacher
 
-POOL = 48  # teacher passes kept for replay
+POOL = 48  # lessons kept for replay
 
 
 class Lesson(NamedTuple):
@@ -23,6 +24,12 @@ class Lesson(NamedTuple):
     x: Tensor  # (batch, rows, frames), normalised
     logits: Tensor  # (batch, classes)
     frames: Tensor | None  # (batch, F_t, T'), where a reuse loss needs them
+
+    def split(self, views: int) -> list["Lesson"]:
+        """One lesson for each of the ``views`` views of a sample, which lie next to each other."""
+        x, logits, frames = self
+        return [Lesson(x[view::views], logits[view::views], None if frames is None else frames[view::views])
+                for view in range(views)]
 
 
 class ReuseMaps(nn.Module):
@@ -43,25 +50,30 @@ class ReuseMaps(nn.Module):
 class Replay:
     """Teacher passes that are used several times: a pass costs four times what a small student's step costs.
 
-    ``wanted`` says whether the next step needs a new pass; otherwise ``draw`` gives a random one of the last
-    :data:`POOL` passes.
+    :meth:`draw` gives each new lesson once, then as often as is left of ``times`` random ones of the last
+    :data:`POOL`; then new ones are ``wanted``.
     """
 
     def __init__(self, times: int) -> None:
-        self.times, self.step = times, 0
+        self.times, self.left = times, 0
+        self.new: deque[Lesson] = deque()
         self.lessons: deque[Lesson] = deque(maxlen=POOL)
 
     def wanted(self) -> bool:
-        self.step += 1
-        return not self.lessons or (self.step - 1) % self.times == 0
+        return not self.left
 
-    def add(self, lesson: Lesson) -> Lesson:
-        if self.times > 1:
-            frames = None if lesson.frames is None else lesson.frames.bfloat16()
-            self.lessons.append(lesson._replace(frames=frames))
-        return lesson
+    def add(self, lessons: Sequence[Lesson]) -> None:
+        self.new.extend(lessons)
+        self.left += self.times * len(lessons)
 
     def draw(self) -> Lesson:
+        self.left -= 1
+        if self.new:
+            lesson = self.new.popleft()
+            if self.times > 1:
+                frames = None if lesson.frames is None else lesson.frames.bfloat16()
+                self.lessons.append(lesson._replace(frames=frames))
+            return lesson
         lesson = self.lessons[int(torch.randint(len(self.lessons), ()))]
         return lesson if lesson.frames is None else lesson._replace(frames=lesson.frames.float())
 
@@ -99,10 +111,11 @@ class Distiller:
     def ask(self, x: Tensor) -> Lesson:
         """The teacher's answers to normalised log-Mels (batch, n_mels, frames)."""
         with self.compute.autocast():
-            if self.reuses:
-                hidden = self.teacher.forward_hidden(x)
-                return Lesson(x, hidden.logits, hidden.frames)
-            return Lesson(x, self.teacher(x), None)
+            hidden = self.teacher.forward_hidden(x) if self.reuses else None
+            logits = hidden.logits if hidden else self.teacher(x)
+        if self.phase.consensus > 1:
+            logits = losses.consensus(logits, self.phase.consensus)
+        return Lesson(x, logits, hidden.frames if hidden else None)
 
     def learn(self, lesson: Lesson) -> dict[str, float]:
         """One step; returns its losses and the agreement on the batch.

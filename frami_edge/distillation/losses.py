@@ -1,6 +1,7 @@
 """The distillation losses (Eqs. 6-11) as pure functions of tensors."""
 
 import itertools
+import math
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +15,15 @@ def kd_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     divergence = F.kl_div((student / temperature).log_softmax(1), (teacher / temperature).log_softmax(1),
                           reduction="batchmean", log_target=True)
     return divergence * temperature**2
+
+
+def consensus(logits: Tensor, views: int) -> Tensor:
+    """The log of the mean probability over the ``views`` views of each sample, for each of them; (batch, classes).
+
+    The views of a sample lie next to each other.
+    """
+    together = logits.float().log_softmax(1).unflatten(0, (-1, views)).logsumexp(1) - math.log(views)
+    return together.repeat_interleave(views, dim=0)
 
 
 def boundaries(frames: int, count: int) -> list[int]:

@@ -75,16 +75,32 @@ def warp(log_mel: Tensor, bands: float, frames: float) -> Tensor:
     return F.grid_sample(log_mel.unsqueeze(1), grid, padding_mode="border", align_corners=True).squeeze(1)
 
 
-def splice(log_mel: Tensor) -> Tensor:
+def splice(log_mel: Tensor, alike: int = 1) -> Tensor:
     """Each sample up to a random frame, then a random other one of the batch (CutMix, Yun et al. 2019, along time).
 
     Teachers say what they hear in it: it has no label. Each of the two keeps a quarter of the frames at least.
+    ``alike`` views of each sample lie next to each other, and stay views of one sound.
     """
     batch, _, frames = log_mel.shape
     least = round(0.25 * frames)
-    end = torch.randint(least, frames - least + 1, (batch, 1, 1), device=log_mel.device)
-    other = log_mel[torch.randperm(batch, device=log_mel.device)]
-    return torch.where(torch.arange(frames, device=log_mel.device) < end, log_mel, other)
+    end = torch.randint(least, frames - least + 1, (batch // alike, 1, 1), device=log_mel.device)
+    other = log_mel[_others(batch, alike, log_mel.device)]
+    return torch.where(torch.arange(frames, device=log_mel.device) < end.repeat_interleave(alike, 0), log_mel, other)
+
+
+def mix(log_mel: Tensor, alike: int = 1) -> Tensor:
+    """Each sample mixed with a random other one of the batch, shares uniform in [0, 1] (mixup, Zhang et al. 2018).
+
+    As :func:`splice` in all else.
+    """
+    share = torch.rand(len(log_mel) // alike, 1, 1, device=log_mel.device).repeat_interleave(alike, 0)
+    return share * log_mel + (1 - share) * log_mel[_others(len(log_mel), alike, log_mel.device)]
+
+
+def _others(batch: int, alike: int, device: torch.device) -> Tensor:
+    """Which row goes with each row: of a random sample, the view at the same place; (batch,)."""
+    return (torch.randperm(batch // alike, device=device).unsqueeze(1) * alike
+            + torch.arange(alike, device=device)).flatten()
 
 
 def mask(log_mel: Tensor, axis: int, widest: int, floor: Tensor | float) -> Tensor:

@@ -22,6 +22,7 @@ ARMS = {
     "fastdfkd": "Fast-DFKD",
     "cmi": "CMI",
     "frami": "FRAMI",
+    "frami-consensus": "FRAMI, consensus of 4 views",
     "frami-no-prepare": "FRAMI without clip preparation",
     "frami-no-finv": "FRAMI without T_finv",
     "frami-no-reuse": "FRAMI without reuse",

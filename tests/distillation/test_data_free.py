@@ -8,7 +8,7 @@ import torch
 from frami_edge import networks, recipe
 from frami_edge.card import Clip, TeacherCard
 from frami_edge.compute import choose
-from frami_edge.distillation.data_free import DataFreeDistillation, Progress, mixed, taken_over
+from frami_edge.distillation.data_free import DataFreeDistillation, Progress, taken_over
 from frami_edge.distillation.distiller import Distiller, Lesson, Replay
 from frami_edge.errors import FramiError
 from frami_edge.inversion import views
@@ -183,19 +183,26 @@ def test_replay_asks_the_teacher_every_third_time() -> None:
     for _ in range(9):
         wanted.append(replay.wanted())
         if wanted[-1]:
-            replay.add(Lesson(torch.zeros(1), torch.zeros(1), None))
+            replay.add([Lesson(torch.zeros(1), torch.zeros(1), None)])
+        replay.draw()
     assert wanted == [True, False, False] * 3 and len(replay.lessons) == 3
+
+
+def test_lessons_of_one_teacher_pass_come_once_each_before_any_comes_again() -> None:
+    replay, x = Replay(2), torch.arange(8.0)
+    lessons = Lesson(x, 10 * x, 100 * x).split(4)
+    assert [lesson.x.tolist() for lesson in lessons] == [[0, 4], [1, 5], [2, 6], [3, 7]]
+    assert all(torch.equal(10 * lesson.x, lesson.logits) and lesson.frames is not None
+               and torch.equal(100 * lesson.x, lesson.frames) for lesson in lessons)
+    replay.add(lessons)
+    drawn = [replay.draw() for _ in range(8)]
+    assert [lesson.x.tolist() for lesson in drawn[:4]] == [lesson.x.tolist() for lesson in lessons]
+    assert replay.wanted() and len(replay.lessons) == 4
 
 
 def test_labels_are_balanced() -> None:
     counts = balanced_labels(64, 10).bincount(minlength=10)
     assert counts.sum() == 64 and counts.max() - counts.min() <= 1
-
-
-def test_mixing_stays_between_its_samples() -> None:
-    x = torch.stack([torch.full((3, 5), float(value)) for value in range(8)])
-    y = mixed(x)
-    assert (y >= 0).all() and (y <= 7).all() and y.shape == x.shape and not torch.equal(x, y)
 
 
 @pytest.mark.parametrize("time_dependent", [True, False])
@@ -226,6 +233,29 @@ def test_samples_are_warped_and_words_spliced_in_the_phase_that_says_so(
     work.run()
     assert any(x is made[-1] for x in normalised)  # log-Mels, before whatever the teacher hears of them
     assert done == {"warp": ["finish"] * 4, "splice": ["finish"] * 4 if time_dependent else []}
+
+
+def test_views_of_a_sample_learn_their_consensus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the phase that says so, four lessons in turn have other views of the same eight sounds, and one answer."""
+    settings = small("distillation.finish.consensus=4", "distillation.finish.mix=0.999", "distillation.replay=1",
+                     "distillation.finish.warp_bands=0.0", "distillation.finish.warp_frames=0.0",
+                     "distillation.views.shift=0.0", "distillation.views.mask_bands=0.0",
+                     "distillation.views.mask_frames=0.0")
+    work = make_run(tmp_path, settings)
+    lessons: dict[bool, list[Lesson]] = {False: [], True: []}
+    real = Distiller.learn
+    monkeypatch.setattr(Distiller, "learn", lambda self, lesson: lessons[self is work.finishing].append(lesson)
+                        or real(self, lesson))
+    work.run()
+    assert [len(lessons[finishing]) for finishing in (False, True)] == [6, 4]
+    for finishing, heard in lessons.items():
+        sounds, answers = torch.stack([x for x, _, _ in heard[:4]]), torch.stack([y for _, y, _ in heard[:4]])
+        apart = (sounds[1:] - sounds[:1]).square().mean((1, 2, 3)).sqrt()
+        assert (((apart > 0) & (apart < 0.1)) == finishing).all()  # of noise alone
+        assert torch.equal(answers, answers[:1].expand_as(answers)) is finishing
+        assert (sounds[0][1:] - sounds[0][:1]).abs().amax((1, 2)).min() > 0.1  # other sounds within a lesson
+    expected = torch.stack([work.teacher(x).softmax(1) for x, _, _ in lessons[True]]).mean(0)
+    torch.testing.assert_close(lessons[True][0].logits.exp(), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_a_time_budget_ends_the_synthesis_and_counts_over_sessions(tmp_path: Path) -> None:

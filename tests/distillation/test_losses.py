@@ -51,6 +51,23 @@ def test_kd_gradient_at_high_temperature_is_that_of_centred_logits() -> None:
     torch.testing.assert_close(student.grad, (difference - difference.mean()) / 5, rtol=1e-2, atol=1e-3)
 
 
+@given(st.integers(1, 6), st.integers(1, 5), st.integers(2, 7))
+def test_the_consensus_is_the_mean_probability_of_each_sample(samples: int, count: int, classes: int) -> None:
+    torch.manual_seed(samples * count * classes)
+    logits = 30 * torch.randn(samples * count, classes)
+    together = losses.consensus(logits, count)
+    assert together.shape == logits.shape and together.isfinite().all()
+    for sample in range(samples):
+        own = slice(sample * count, (sample + 1) * count)
+        expected = logits[own].double().softmax(1).mean(0).float()
+        torch.testing.assert_close(together[own].exp(), expected.expand(count, classes))
+
+
+def test_views_that_agree_change_nothing() -> None:
+    logits = torch.randn(3, 5).repeat_interleave(4, dim=0)
+    torch.testing.assert_close(losses.consensus(logits, 4), logits.log_softmax(1))
+
+
 def test_perfect_maps_give_no_reuse_loss() -> None:
     h = torch.randn(4, 6, 24)
     mean, variance = losses.utterance_statistics(h)

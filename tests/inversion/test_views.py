@@ -1,5 +1,7 @@
 """Views of log-Mels."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -143,6 +145,26 @@ def test_warping_stretches_each_axis_by_a_factor_for_each_sample(bands: float, f
         torch.testing.assert_close(warped, expected, rtol=1e-3, atol=1e-3)
         assert (1 / (1 + furthest) - 1e-3 <= factor).all() and (factor <= 1 + furthest + 1e-3).all()
         assert float(factor.std()) == pytest.approx(furthest / 3**0.5, rel=0.2, abs=1e-4)
+
+
+def test_mixing_stays_between_its_samples() -> None:
+    x = torch.stack([torch.full((3, 5), float(value)) for value in range(8)])
+    y = views.mix(x)
+    assert (y >= 0).all() and (y <= 7).all() and y.shape == x.shape and not torch.equal(x, y)
+
+
+@pytest.mark.parametrize("change", [views.splice, views.mix])
+def test_views_of_one_sample_are_changed_alike(change: Callable[..., torch.Tensor]) -> None:
+    """The first view of one goes with the first view of another, and so on: one new sound in four views."""
+    torch.manual_seed(0)
+    torch.manual_seed(0)
+    sample, view = torch.arange(16.0).repeat_interleave(4), torch.arange(4.0).repeat(16)
+    x = torch.stack((sample, view), 1).unsqueeze(2).repeat(1, 1, 40)  # (64, 2, 40): who it is, in each frame
+    changed = change(x, alike=4)
+    torch.testing.assert_close(changed[:, 1], x[:, 1])  # views keep their places
+    together = changed[:, 0].unflatten(0, (16, 4))
+    torch.testing.assert_close(together, together[:, :1].expand_as(together))
+    assert ((together[:, 0] - x[::4, 0]).abs().amax(1) > 1e-3).sum() > 10  # and are another sound
 
 
 def test_splicing_continues_each_sample_with_another() -> None:
