@@ -60,6 +60,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--network", default="wrn16x2", help="of the teachers")
     parser.add_argument("--epochs", default="40", help="of the teachers")
     parser.add_argument("--seeds", default="1")
+    parser.add_argument("--budget", help="wall-clock time of each data-free cell, such as 8m; into an OUT of its own")
     parser.add_argument("--set", action="append", default=[], help="of every cell: table.key=value")
     given = parser.parse_args(words)
     try:
@@ -90,9 +91,10 @@ def run(group: str, data: Dataset, given: argparse.Namespace) -> None:
         write_atomically(out / "card.toml", lambda aside: aside.write_text(said, encoding="utf-8"))
         call(["train", str(given.folder), "--network", given.network, "--test", group, "--card", str(out / "card.toml"),
               "--epochs", given.epochs, "--out", str(teacher), "--force"], out)
+    budget = ["--budget", given.budget] if given.budget else []
     call(["reproduce", TABLES[data.name], "--data", str(given.folder), "--test", group, "--teacher", str(teacher),
           "--student", given.student, "--arms", f"teacher,{given.arms}", "--seeds", given.seeds, "--out", str(out),
-          "--against", given.against, *(word for each in given.set for word in ("--set", each))], out)
+          "--against", given.against, *budget, *(word for each in given.set for word in ("--set", each))], out)
 
 
 def call(words: list[str], out: Path) -> None:

@@ -1,7 +1,7 @@
 """The result of a cell, kept with what was heard in each clip, so that cells can be compared clip by clip."""
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ class Result:
     group: str
     arm: str
     kind: str
-    teacher: str  # network
+    teacher: str  # network, as the cell has it
     student: str  # network
     dataset: str
     test: list[str]
@@ -44,6 +44,7 @@ class Result:
     teacher_sha256: str
     version: str
     compute: str
+    given_teacher: str = ""  # what --teacher was opened as; empty where the cell's own was trained
 
     @property
     def right(self) -> Array:
@@ -71,7 +72,8 @@ def read(folder: Path, key: str | None = None) -> Result | None:
     """What :meth:`Result.write` wrote, where it is there, whole, and of ``key``."""
     try:
         content = json.loads((folder / FILE).read_text(encoding="utf-8"))
-        result = Result(**{field.name: content[field.name] for field in fields(Result)})
+        result = Result(**{field.name: content[field.name] for field in fields(Result)
+                           if field.default is MISSING or field.name in content})
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return result if key in (None, result.key) and len(result.truth) == len(result.predicted) \

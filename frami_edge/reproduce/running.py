@@ -118,7 +118,7 @@ class Runner:
             found.logits.astype(float).round(DECIMALS).tolist(), agreement,
             sum(seconds.values()) if isinstance(seconds, dict) else seconds, provenance.get("samples"),
             provenance.get("verdict", {}), sha256(path), column.opened.sha256 if column.opened else "", __version__,
-            provenance.get("compute", ""))
+            provenance.get("compute", ""), column.opened.source if column.opened and options.teacher else "")
 
     def adopt_teacher(self, task: Task, column: Column, result: Result) -> None:
         """Let the column's other cells use the teacher that ``task`` made, or that was given."""

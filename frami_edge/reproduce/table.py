@@ -210,7 +210,8 @@ def _title(inside: Sequence[Row], results: Sequence[Result]) -> str:
     result = next(result for result in results if (result.group, result.teacher) == inside[0].column)
     students = " and ".join(sorted({row.student for row in inside} - {""})) or "no student"
     name = LAYOUTS[result.dataset].title if result.dataset in LAYOUTS else result.dataset
-    return f"{name}, test {', '.join(result.test)}: {result.teacher} -> {students}"
+    teacher = result.given_teacher or result.teacher
+    return f"{name}, test {', '.join(result.test)}: {teacher} -> {students}"
 
 
 def _line(row: Row) -> str:

@@ -119,6 +119,17 @@ def test_the_papers_number_stands_beside_its_own_split(monkeypatch: pytest.Monke
     assert "| FRAMI | 90.0 |  | 1 | 200 | 90.0 |  | 64 | 2.0 | 81.25 |" in text
 
 
+def test_a_teacher_that_was_given_is_called_what_it_is(tmp_path: Path) -> None:
+    cells = [replace(cell, given_teacher="state_dict in net.py:build") for cell in CELLS]
+    assert "test theo: state_dict in net.py:build -> wrn16" in table.markdown("digits", table.rows(cells), [], cells)
+    cells[0].write(tmp_path)
+    assert results.read(tmp_path) == cells[0]
+    content = json.loads((tmp_path / "cell.json").read_text())
+    del content["given_teacher"]  # which earlier versions did not write
+    (tmp_path / "cell.json").write_text(json.dumps(content))
+    assert results.read(tmp_path) == CELLS[0]
+
+
 def test_three_files_that_say_the_same(tmp_path: Path) -> None:
     paths = table.write(tmp_path, "digits", CELLS, "frami")
     assert [path.name for path in paths] == ["digits.md", "digits.json", "digits.svg"]
