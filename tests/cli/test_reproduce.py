@@ -68,7 +68,7 @@ def test_a_table_and_its_cells(folder: Path, commands: list[list[str]]) -> None:
     assert done.exit_code == 0, done.output
     assert [command[0] for command in commands] == ["train", "train", "distill"] * 2
     assert "| FRAMI minus | points of accuracy |" in done.stdout
-    assert "Free Spoken Digit Dataset, test theo: frami-edge checkpoint, wrn16 -> wrn16" in done.stdout
+    assert "Free Spoken Digit Dataset, test theo: frami-edge checkpoint, wrn16x2 -> wrn16" in done.stdout
     assert "40 of the 3000 clips of fsdd are there" in done.stderr and "7 of 7 cells to run" in done.stderr
     table = json.loads(Path("reproduce-digits/digits.json").read_text())
     assert [(row["arm"], row["seeds"], row["n"]) for row in table["rows"]] == [
