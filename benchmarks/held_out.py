@@ -38,6 +38,7 @@ FIGURES: dict[str, tuple[Figure, float, int]] = {  # with the factor and the dec
     "points of accuracy": (lambda cell, teacher: cell.right, 100, 1),
     "points of agreement": (lambda cell, teacher: cell.agreeing(teacher), 100, 1),
     "KL, nats": (lambda cell, teacher: cell.divergences(teacher), 1, 4),
+    "log loss, nats": (lambda cell, teacher: cell.log_losses, 1, 3),
 }
 
 
@@ -139,10 +140,11 @@ def table(groups: Sequence[Group], against: str) -> str:
     """Markdown: each arm over its groups, then ``against`` minus the others, over the groups that both have."""
     arms = sorted({arm for group in groups for arm in group.cells}, key=place)
     teachers = [group.teacher for group in groups]
-    lines = ["| | groups | cells | n | accuracy | agreement with the teacher | KL, nats | minutes |",
-             "|---|---|---|---|---|---|---|---|",
+    lines = ["| | groups | cells | n | accuracy | agreement with the teacher | KL, nats | log loss, nats "
+             "| minutes |", "|---|---|---|---|---|---|---|---|---|",
              f"| teachers | {len(groups)} | | {sum(len(each.truth) for each in teachers)} | "
-             f"{100 * np.mean([each.accuracy for each in teachers]):.1f} | | | |"]
+             f"{100 * np.mean([each.accuracy for each in teachers]):.1f} | | | "
+             f"{np.mean([each.log_losses.mean() for each in teachers]):.3f} | |"]
     for arm in arms:
         inside = [group for group in groups if arm in group.cells]
         shown = [f"{factor * mean(arm, inside, figure):.{decimals}f}" for figure, factor, decimals in FIGURES.values()]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from frami_edge.evaluation import divergences
+from frami_edge.evaluation import divergences, log_softmax
 from frami_edge.files import write_atomically
 
 FILE = "cell.json"
@@ -58,6 +58,11 @@ class Result:
     def divergences(self, teacher: "Result") -> Array:
         """KL(teacher || this) of each clip in nats, (clips,)."""
         return divergences(np.array(teacher.logits), np.array(self.logits))
+
+    @property
+    def log_losses(self) -> Array:
+        """-log of the probability of the right class of each clip, in nats, (clips,)."""
+        return -log_softmax(np.array(self.logits))[np.arange(len(self.truth)), self.truth]
 
     @property
     def accuracy(self) -> float:
