@@ -2,7 +2,8 @@
 
     python benchmarks/held_out.py fsdd --out held-out                                    # all speakers and arms: hours
     python benchmarks/held_out.py fsdd --out held-out --groups jackson --arms kd,frami   # some; a second call goes on
-    python benchmarks/held_out.py --out held-out                                       # only the table of what is there
+    python benchmarks/held_out.py --out held-out                                    # only the table of what is there
+    python benchmarks/held_out.py --out held-out --groups jackson --against noise   # of some, against another arm
 
 One teacher and one voice say little of a method: 500 clips tell two methods apart only where they differ by several
 points, and another voice may order them otherwise. So a small teacher (WRN-16-2, 8 kHz, 32 Mel bands) is trained for
@@ -117,9 +118,10 @@ def card(data: Dataset, group: str) -> TeacherCard:
 
 
 def written(given: argparse.Namespace) -> str:
-    """The table of all cells below OUT, also that of other calls, and kept there."""
-    found = list(filter(None, (read(path) for path in sorted(given.out.iterdir()) if path.is_dir()))) \
-        if given.out.is_dir() else []
+    """The table of all cells below OUT, also that of other calls, and kept there; without recordings of --groups."""
+    wanted = None if given.folder else given.groups
+    found = list(filter(None, (read(path) for path in sorted(given.out.iterdir())
+                               if path.is_dir() and (not wanted or path.name in wanted)))) if given.out.is_dir() else []
     if not found:
         raise FramiError(f"{given.out} has no cells yet.", "Give the folder of recordings to run them.")
     text = table(found, given.against)

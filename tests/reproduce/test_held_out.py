@@ -107,6 +107,9 @@ def test_teachers_and_cells_of_each_speaker(tmp_path: Path, monkeypatch: pytest.
     assert held_out.main(words) == 0 and made[:2] == ["train", "reproduce"] and made.count("train") == 1
     made.clear()
     assert held_out.main(["--out", str(tmp_path / "out")]) == 0 and not made
+    capsys.readouterr()
+    assert held_out.main(["--out", str(tmp_path / "out"), "--groups", "bob"]) == 0 and not made
+    assert "| FRAMI | 1 | 1 | 10 |" in capsys.readouterr().out
 
 
 def test_errors_say_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
