@@ -120,8 +120,8 @@ def card(data: Dataset, group: str) -> TeacherCard:
 def written(given: argparse.Namespace) -> str:
     """The table of all cells below OUT, also that of other calls, and kept there; without recordings of --groups."""
     wanted = None if given.folder else given.groups
-    found = list(filter(None, (read(path) for path in sorted(given.out.iterdir())
-                               if path.is_dir() and (not wanted or path.name in wanted)))) if given.out.is_dir() else []
+    folders = sorted(path for path in given.out.glob("*/") if not wanted or path.name in wanted)
+    found = [group for path in folders if (group := read(path))]
     if not found:
         raise FramiError(f"{given.out} has no cells yet.", "Give the folder of recordings to run them.")
     text = table(found, given.against)
