@@ -59,6 +59,16 @@ def channel_statistics(x: Tensor) -> Statistics:
     return Statistics(*_ChannelStatistics.apply(x))
 
 
+def sample_statistics(x: Tensor) -> Statistics:
+    """Mean and biased variance of each sample of (batch, channels, ...) over the other axes: (batch, channels) each."""
+    if x.device.type != "cpu":
+        variance, mean = torch.var_mean(x.float().flatten(2), dim=2, correction=0)
+        return Statistics(mean, variance)
+    # on the CPU one fused operator for each sample takes a seventh of the time in channels_last
+    samples = [channel_statistics(sample) for sample in x.split(1)]
+    return Statistics(*(torch.stack(parts) for parts in zip(*samples, strict=True)))
+
+
 @contextlib.contextmanager
 def recording(teacher: Teacher) -> Iterator[dict[str, Statistics]]:
     """Within the block, each forward pass records the statistics of what every BatchNorm is given."""

@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from frami_edge.inversion.batch_norm import sample_statistics
+
 
 def stage_statistics(stages: list[Tensor]) -> Tensor:
     """Per-sample mean and standard deviation of each stage's channels: stages (batch, channels, ...) -> (batch, d).
@@ -13,8 +15,7 @@ def stage_statistics(stages: list[Tensor]) -> Tensor:
     """
     parts = []
     for stage in stages:
-        flat = stage.float().flatten(2)  # (batch, channels, positions)
-        variance, mean = torch.var_mean(flat, dim=2, correction=0)
+        mean, variance = sample_statistics(stage)
         parts += [mean, (variance + 1e-5).sqrt()]
     return torch.cat(parts, dim=1)
 

@@ -16,6 +16,7 @@ from frami_edge.inversion.sources import Source
 from frami_edge.inversion.synthesizer import Synthesized, Synthesizer, Told, balanced_labels, nobody
 from frami_edge.networks.base import Network
 from frami_edge.recipe import Inversion
+from frami_edge.teacher.frozen import CheapGradients
 from frami_edge.teacher.taps import Teacher
 
 INPUT = "<input>"  # beside the names of the BatchNorm layers
@@ -152,7 +153,7 @@ class Inverter(Synthesizer):
             terms["input"] = batch_norm.layer_gap(blended[INPUT], self.input_target)
             inversion = inversion + settings.input_weight * terms["input"]
         if student is not None and settings.adversarial_weight:
-            with self.compute.autocast():
+            with self.compute.autocast(), CheapGradients():
                 student_logits = student(x)
             provoke = losses.adversarial_loss if settings.adversarial == "kl" else losses.js_adversarial_loss
             terms["adversarial"] = provoke(hidden.logits, student_logits.float(), settings.adversarial_tau)

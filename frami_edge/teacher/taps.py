@@ -1,5 +1,6 @@
 """The teacher as the losses see it: frozen, with its hidden states found by probing, whoever wrote it."""
 
+import contextlib
 import dataclasses
 from typing import Any, Literal
 
@@ -12,6 +13,7 @@ from frami_edge.errors import FramiError
 from frami_edge.networks.base import Hidden
 from frami_edge.probing import clip_output, find_taps, hidden_states, probe, works_channels_last
 from frami_edge.teacher import declared
+from frami_edge.teacher.frozen import CheapGradients
 from frami_edge.teacher.inputs import arrange
 from frami_edge.teacher.program import ANY_LENGTH, Program
 
@@ -92,7 +94,9 @@ class Teacher(nn.Module):
 
     def _call(self, log_mel: Tensor) -> Any:
         """The network's own output, whatever it is."""
-        with eval_backward(self.recurrent, log_mel):
+        differentiated = log_mel.requires_grad and torch.is_grad_enabled()
+        cheap = CheapGradients() if differentiated else contextlib.nullcontext()
+        with eval_backward(self.recurrent, log_mel), cheap:
             return self.net(arrange(log_mel, self.card.layout))
 
     def _to_length(self, log_mel: Tensor) -> Tensor:

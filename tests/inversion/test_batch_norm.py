@@ -65,6 +65,23 @@ def test_loss_is_zero_at_the_target_and_scale_free() -> None:
     assert float(bn_loss(scaled["off"], scaled["target"])) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_statistics_of_each_sample(memory_format: torch.memory_format, dtype: torch.dtype) -> None:
+    """Values and gradient, also of channels far from zero and of constant ones."""
+    x = torch.randn(5, 4, 6, 9) * torch.tensor([1.0, 3.0, 0.1, 0.0]).view(1, 4, 1, 1) + 5
+    x = x.to(dtype).to(memory_format=memory_format).requires_grad_()
+    weights = torch.randn(2, 5, 4)
+    variance, mean = torch.var_mean(x.double(), dim=(2, 3), correction=0)
+    expected, = torch.autograd.grad((weights[0] * mean + weights[1] * variance).sum(), x)
+    found = batch_norm.sample_statistics(x)
+    assert found.mean.dtype == torch.float32 and found.mean.shape == (5, 4)
+    torch.testing.assert_close(found.mean, mean.float())
+    torch.testing.assert_close(found.variance, variance.float(), atol=1e-5, rtol=1e-4)
+    gradient, = torch.autograd.grad((weights[0] * found.mean + weights[1] * found.variance).sum(), x)
+    torch.testing.assert_close(gradient, expected)
+
+
 def test_dead_channels_do_not_explode() -> None:
     target = {"a": Statistics(torch.zeros(2), torch.full((2,), 1e-12))}
     assert bn_loss({"a": Statistics(torch.zeros(2), torch.full((2,), 1e-10))}, target) < 1
