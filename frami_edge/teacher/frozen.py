@@ -38,7 +38,7 @@ class _FrozenBatchNorm(torch.autograd.Function):
 
 def batch_norm(x: Tensor, running_mean: Tensor | None, running_var: Tensor | None, weight: Tensor | None = None,
                bias: Tensor | None = None, training: bool = False, momentum: float = 0.1, eps: float = 1e-5) -> Tensor:
-    """``torch.nn.functional.batch_norm`` of (batch, channels, ...), with the cheaper gradient where ``x`` alone has one."""
+    """``torch.nn.functional.batch_norm`` of (batch, channels, ...), whose gradient is cheaper if only ``x`` has one."""
     learns = any(part is not None and part.requires_grad for part in (weight, bias))
     if training or running_mean is None or running_var is None or learns or x.device.type != "cpu":
         return F.batch_norm(x, running_mean, running_var, weight, bias, training, momentum, eps)
