@@ -10,7 +10,7 @@ from frami_edge.compute import choose as choose_compute
 from frami_edge.datasets import Dataset, locate, open_dataset
 from frami_edge.durations import seconds_of
 from frami_edge.errors import EXIT_USAGE, FramiError
-from frami_edge.reproduce import results, table, timing
+from frami_edge.reproduce import results, timing, writing
 from frami_edge.reproduce.results import Result
 from frami_edge.reproduce.running import Column, Runner
 from frami_edge.reproduce.tasks import Options, Task, choose
@@ -100,7 +100,7 @@ class Plan:
             if task.cell.kind == "teacher" and not column.predicted:
                 self.runner.adopt_teacher(task, column, found)
             outcome.results.append(found)
-            table.write(self.options.out, self.name, [*outcome.results, *self._beside()], self.against)
+            writing.write(self.options.out, self.name, [*outcome.results, *self._beside()], self.against)
         return outcome
 
     def _beside(self) -> list[Result]:

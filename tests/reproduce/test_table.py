@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from frami_edge.errors import FramiError
-from frami_edge.reproduce import chart, results, table
+from frami_edge.reproduce import chart, results, table, writing
 from frami_edge.reproduce.results import Result
 
 N = 200
@@ -70,10 +70,10 @@ def test_what_the_verdict_tells_of_the_accuracy() -> None:
     assert told == {"agreement": (pytest.approx(1), pytest.approx(-1), 6),
                     "bn_gap": (pytest.approx(-1), pytest.approx(1), 6)}
     assert table.correlations(judged[:4]) == {}
-    text = table.markdown("digits", table.rows(judged), [], judged)
+    text = writing.markdown("digits", table.rows(judged), [], judged)
     assert "| agreement | +1.00 | -1.00 | 6 |" in text and "| bn gap | -1.00 | +1.00 | 6 |" in text
     alike = [replace(result, agreement=0.9) for result in judged]
-    assert "| agreement | +1.00 |  | 6 |" in table.markdown("digits", table.rows(alike), [], alike)
+    assert "| agreement | +1.00 |  | 6 |" in writing.markdown("digits", table.rows(alike), [], alike)
 
 
 def test_how_close_the_teacher_is() -> None:
@@ -91,7 +91,7 @@ def test_how_close_the_teacher_is() -> None:
     surer = table.comparisons([teacher, vague, made("frami", 190)], "frami", 2000)[1]
     assert surer.agreement and surer.agreement.mean == 0 and surer.divergence and surer.divergence.high < 0
     cells = [teacher, noise, frami]
-    text = table.markdown("digits", rows, table.comparisons(cells, "frami", 500), cells)
+    text = writing.markdown("digits", rows, table.comparisons(cells, "frami", 500), cells)
     assert "| FRAMI | 90.0 |  | 1 | 200 | 90.0 | 0.023 | 64 |" in text and "| -0.277 | -0.3" in text
 
 
@@ -115,13 +115,13 @@ def test_the_papers_number_stands_beside_its_own_split(monkeypatch: pytest.Monke
     monkeypatch.setattr(table.recipe, "cell", lambda name: real(name).model_copy(update={"paper": 81.25}))  # type: ignore[union-attr]
     assert table.rows([made("frami", 180)])[0].paper == 81.25
     assert table.rows([made("frami", 180, test=["jackson"])])[0].paper is None
-    text = table.markdown("digits", table.rows([made("frami", 180)]), [], [made("frami", 180)])
+    text = writing.markdown("digits", table.rows([made("frami", 180)]), [], [made("frami", 180)])
     assert "| FRAMI | 90.0 |  | 1 | 200 | 90.0 |  | 64 | 2.0 | 81.25 |" in text
 
 
 def test_a_teacher_that_was_given_is_called_what_it_is(tmp_path: Path) -> None:
     cells = [replace(cell, given_teacher="state_dict in net.py:build") for cell in CELLS]
-    assert "test theo: state_dict in net.py:build -> wrn16" in table.markdown("digits", table.rows(cells), [], cells)
+    assert "test theo: state_dict in net.py:build -> wrn16" in writing.markdown("digits", table.rows(cells), [], cells)
     cells[0].write(tmp_path)
     assert results.read(tmp_path) == cells[0]
     content = json.loads((tmp_path / "cell.json").read_text())
@@ -131,7 +131,7 @@ def test_a_teacher_that_was_given_is_called_what_it_is(tmp_path: Path) -> None:
 
 
 def test_three_files_that_say_the_same(tmp_path: Path) -> None:
-    paths = table.write(tmp_path, "digits", CELLS, "frami")
+    paths = writing.write(tmp_path, "digits", CELLS, "frami")
     assert [path.name for path in paths] == ["digits.md", "digits.json", "digits.svg"]
     text, content, picture = (path.read_text() for path in paths)
     assert "| FRAMI | 87.5 | 3.5 | 2 | 200 | 90.0 | 0.035 | 64 | 2.5 |  |" in text
