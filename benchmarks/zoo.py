@@ -28,7 +28,7 @@ from frami_edge.datasets import open_dataset
 from frami_edge.errors import FramiError
 from frami_edge.evaluation import evaluate, torch_model
 from frami_edge.files import write_atomically
-from frami_edge.probing import clip_output
+from frami_edge.hidden_states import clip_output
 from frami_edge.recordings import Recordings, load
 from frami_edge.statistics import spearman
 from frami_edge.teacher.opening import OpenedTeacher, open_teacher

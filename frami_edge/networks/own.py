@@ -15,9 +15,10 @@ from frami_edge.compute import eval_backward, is_recurrent
 from frami_edge.errors import FramiError
 from frami_edge.factories import Factory, call, find_factory
 from frami_edge.files import sha256
+from frami_edge.hidden_states import hidden_states
 from frami_edge.networks import registry
 from frami_edge.networks.base import Hidden, Network
-from frami_edge.probing import find_taps, hidden_states, probe, works_channels_last
+from frami_edge.probing import find_taps, probe, works_channels_last
 
 HALF = (torch.bfloat16, torch.float16)  # what autocast gives; losses are computed in float32
 PROBED_FRAMES = 101  # a second at the usual hop

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from frami_edge.card import TeacherCard
 from frami_edge.compute import eval_backward, is_recurrent
 from frami_edge.errors import FramiError
+from frami_edge.hidden_states import clip_output, hidden_states
 from frami_edge.networks.base import Hidden
-from frami_edge.probing import clip_output, find_taps, hidden_states, probe, works_channels_last
+from frami_edge.probing import find_taps, probe, works_channels_last
 from frami_edge.teacher import declared
 from frami_edge.teacher.frozen import CheapGradients
 from frami_edge.teacher.inputs import arrange

@@ -17,7 +17,7 @@ from frami_edge.card import TeacherCard
 from frami_edge.dialect import MelSpec
 from frami_edge.errors import EXIT_USAGE, FramiError, nearest
 from frami_edge.frontend import MelFrontend
-from frami_edge.probing import clip_output
+from frami_edge.hidden_states import clip_output
 from frami_edge.teacher.transforms import ELSEWHERE, find_transforms
 
 FEATURES_OFF = 0.01  # that the two front-ends may differ by, in standard deviations of the features
