@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frami_edge.datasets import LAYOUTS, locate, open_dataset
+from frami_edge.datasets import locate, open_dataset
 from frami_edge.errors import EXIT_USAGE, FramiError
+from frami_edge.layouts import LAYOUTS
 
 ESC50_CSV = """filename,fold,target,category,esc10,src_file,take
 1-100032-A-0.wav,1,0,dog,True,100032,A

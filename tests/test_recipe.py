@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from frami_edge import datasets, recipe, recipe_files
+from frami_edge import recipe, recipe_files
 from frami_edge.errors import FramiError
+from frami_edge.layouts import LAYOUTS
 from frami_edge.recipe_keys import SENTENCES, annotated
 
 CELLS = [name for name in recipe.names() if "/" in name]
@@ -31,7 +32,7 @@ def test_a_cell_is_what_its_name_says(name: str) -> None:
     assert cell.dataset == {"digits": "fsdd"}.get(folder, folder)
     assert cell.network == network and PAIRS.get(cell.student, network) == cell.teacher
     assert cell.kind == (arm if arm in ("teacher", "student", "kd") else "data-free")
-    official = datasets.LAYOUTS[cell.dataset].test or ("theo",)
+    official = LAYOUTS[cell.dataset].test or ("theo",)
     assert cell.test == official
     assert bool(cell.tables) == (folder in PAPER)
     loaded = recipe.load_any(name)

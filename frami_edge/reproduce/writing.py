@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from frami_edge import __version__
-from frami_edge.datasets import LAYOUTS
 from frami_edge.files import write_atomically
+from frami_edge.layouts import LAYOUTS
 from frami_edge.reproduce import chart
 from frami_edge.reproduce.results import Result
 from frami_edge.reproduce.table import Comparison, Row, comparisons, correlations, rows
