@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from frami_edge.cli import console
+from frami_edge.cli.starting import identity_of, prepare
 from frami_edge.cli.verdict import print_verdict
 from frami_edge.errors import EXIT_USAGE, FramiError
 
 if TYPE_CHECKING:
     from frami_edge.distillation.data_free import Progress
-    from frami_edge.recipe import Recipe
     from frami_edge.runs import RunDirectory
     from frami_edge.teacher.opening import OpenedTeacher
 
@@ -161,9 +161,9 @@ def run_distill(opened: "OpenedTeacher", teacher_path: Path, student: str, out: 
         together = processes.join(compute.device, strategy)  # waits until the first one has prepared the run
         DataFreeDistillation(opened.teacher, opened.sha256, student, settings, compute, run, seed, together).run()
         return out
-    identity = _identity(opened, teacher_path, student, seed)
+    identity = identity_of(opened, teacher_path, student, seed)
     with run.locked():
-        _prepare(run, identity, settings, resume, force, RunDirectory(bank) if bank else None)
+        prepare(run, identity, settings, resume, force, RunDirectory(bank) if bank else None)
         together = processes.join(compute.device, strategy)
         several = f" in {together.size} processes" if together.size > 1 else ""
         console.err.print(f"{teacher_path} -> {student} on {compute.summary()}{several}; recipe {recipe}{why}, "
@@ -188,19 +188,6 @@ def run_distill(opened: "OpenedTeacher", teacher_path: Path, student: str, out: 
     return out
 
 
-def _identity(opened: "OpenedTeacher", teacher_path: Path, student: str, seed: int) -> dict[str, Any]:
-    """What a run must have been started with to be gone on with; file names, never where they lie."""
-    from frami_edge import networks
-
-    identity = {"teacher": teacher_path.name, "teacher_sha256": opened.sha256, "card_sha256": opened.card.sha256,
-                "student": Path(student).name, "seed": seed}
-    if ":" in student:
-        identity["student_sha256"] = networks.student_code_sha256(student)
-    if opened.teacher.frames_at:
-        identity["frames_at"] = opened.teacher.frames_at
-    return identity
-
-
 def _check_card(opened: "OpenedTeacher", believe: bool) -> None:
     """Warn of a card that contradicts the teacher's BatchNorm statistics; refuse one that is surely wrong."""
     from frami_edge.teacher.dialects import check_card, require_plausible
@@ -219,56 +206,6 @@ def _without_bn(opened: "OpenedTeacher", without_bn: bool) -> list[str]:
                          "Leave the option out; to measure what they bring, say --set inversion.bn_weight=0.",
                          exit_code=EXIT_USAGE)
     return ["inversion.bn_weight=0"] if without_bn else []
-
-
-def _prepare(run: "RunDirectory", identity: dict[str, Any], settings: "Recipe", resume: bool, force: bool,
-             bank: "RunDirectory | None") -> None:
-    """Start a run folder, or see that the one that is there can be gone on from."""
-    if resume and run.exists():
-        run.check_same(identity, settings.to_toml())
-        return
-    if resume:
-        console.err.print(f"There is nothing to resume in {run.path}; starting.")
-    elif run.exists() and not force:
-        raise FramiError(f"{run.path} holds a run already.",
-                         "Say --resume to go on with it, --force to start anew, or --out to write elsewhere.",
-                         exit_code=EXIT_USAGE)
-    if bank:
-        state = _state_of(bank, run, identity, settings)
-    run.clear()
-    if bank:
-        run.copy_bank(bank)
-        run.save(state)
-        identity = identity | {"bank_of": bank.identity()}
-    run.start(identity, settings.to_toml())
-
-
-def _state_of(bank: "RunDirectory", run: "RunDirectory", identity: dict[str, Any],
-              settings: "Recipe") -> dict[str, Any]:
-    """The checkpoint that a student starts from on the samples of ``bank``; refused where they do not belong to it."""
-    from frami_edge.distillation.data_free import taken_over
-    from frami_edge.recipe import load
-
-    if bank.path.resolve() == run.path.resolve():
-        raise FramiError(f"{bank.path} would be its own bank.", "Choose another --out.", exit_code=EXIT_USAGE)
-    if bank.identity()["teacher_sha256"] != identity["teacher_sha256"]:
-        raise FramiError(f"{bank.path} holds samples of another teacher, {bank.identity().get('teacher')}.",
-                         exit_code=EXIT_USAGE)
-    if bank.identity().get("card_sha256") != identity["card_sha256"]:
-        raise FramiError(f"The samples in {bank.path} were made with another card.",
-                         "Take the card that they were made with, or make samples anew, without --bank.",
-                         exit_code=EXIT_USAGE)
-    if load(str(bank.recipe)).inversion != settings.inversion:
-        raise FramiError(f"The samples in {bank.path} were made otherwise: see [inversion] in {bank.recipe}.",
-                         "Leave out --recipe, --method, --budget and what --set says of the inversion.",
-                         exit_code=EXIT_USAGE)
-    if not settings.distillation.finish.steps:
-        raise FramiError("The recipe has no finishing phase, and there is nothing else to do on a bank.",
-                         "Add --set distillation.finish.steps=1000.", exit_code=EXIT_USAGE)
-    state = bank.load()
-    if state is None:
-        raise FramiError(f"{bank.path} has no checkpoint.", "Start it anew, without --bank.")
-    return taken_over(state, settings.inversion)
 
 
 def _with_progress(work: Any) -> Any:
