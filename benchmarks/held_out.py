@@ -155,8 +155,9 @@ def table(groups: Sequence[Group], against: str) -> str:
                      f"{sum(len(group.teacher.truth) for group in inside)} | {' | '.join(shown)} | "
                      f"{np.mean(minutes):.1f} |")
     for name, (figure, factor, decimals) in FIGURES.items():
-        lines += ["", f"| {ARMS.get(against, against)} minus, {name} | mean | 95 % interval, over clips "
-                      "| p, over clips | by group | p, over groups |", "|---|---|---|---|---|---|"]
+        lines += ["", f"| {ARMS.get(against, against)} minus, {name} | mean | 95 % interval, over clips and seeds "
+                      "| p, over clips and seeds | by seed | by group | p, over groups |",
+                      "|---|---|---|---|---|---|---|"]
         for arm in arms:
             inside = [group for group in groups if {arm, against} <= set(group.cells)]
             if arm != against and inside:
@@ -170,9 +171,9 @@ def mean(arm: str, groups: Sequence[Group], figure: Figure) -> float:
 
 
 def of(group: Group, arm: str, figure: Figure, seeds: Sequence[int] = ()) -> Array:
-    """Mean over the seeds, (clips,)."""
+    """(seeds, clips)."""
     cells = group.cells[arm]
-    return np.mean([figure(cells[seed], group.teacher) for seed in seeds or cells], axis=0)
+    return np.stack([figure(cells[seed], group.teacher) for seed in seeds or cells]).astype(float)
 
 
 def compared(arm: str, against: str, groups: Sequence[Group], figure: Figure, factor: float, decimals: int) -> str:
@@ -180,12 +181,16 @@ def compared(arm: str, against: str, groups: Sequence[Group], figure: Figure, fa
     for group in groups:
         seeds = sorted(set(group.cells[arm]) & set(group.cells[against]))
         gains.append(of(group, against, figure, seeds) - of(group, arm, figure, seeds))
-    together = np.concatenate(gains)
+    if len({len(gain) for gain in gains}) > 1:  # seeds are resampled where every group has as many
+        gains = [gain.mean(0, keepdims=True) for gain in gains]
+    together = np.concatenate(gains, axis=1)
     found: Difference = paired_bootstrap(together, np.zeros_like(together))
     show = partial(signed, factor=factor, decimals=decimals)
     by_group = [float(gain.mean()) for gain in gains]
+    by_seed = together.mean(1).tolist() if len(together) > 1 else []
+    listed = [", ".join(show(each) for each in part) for part in (by_seed, by_group)]
     return (f"| {ARMS.get(arm, arm)} | {show(found.mean)} | {show(found.low)} to {show(found.high)} | {found.p:.2g} | "
-            f"{', '.join(show(each) for each in by_group)} | {sign_flips(by_group):.2g} |")
+            f"{listed[0]} | {listed[1]} | {sign_flips(by_group):.2g} |")
 
 
 def signed(value: float, factor: float, decimals: int) -> str:

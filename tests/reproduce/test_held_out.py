@@ -53,6 +53,18 @@ def test_only_seeds_in_common_are_compared() -> None:
     assert "| FRAMI | 1 | 2 | 40 | 50.0 |" in table and "| noise | +25.0 |" in table
 
 
+def test_seeds_are_resampled_where_there_are_several() -> None:
+    """A gain that one seed has and another has not is no finding, however many clips there are."""
+    two = {"frami": {seed: cell("frami", right, seed) for seed, right in enumerate((40, 28))},
+           "noise": {seed: cell("noise", 28, seed) for seed in range(2)}}
+    line = next(line for line in held_out.table([held_out.Group("ann", TEACHER, two)], "frami").splitlines()
+                if line.startswith("| noise | +15.0"))
+    assert "+0.0 to +" in line and float(line.split("|")[4]) > 0.3 and line.endswith("| +30.0, +0.0 | +15.0 | 1 |")
+    one = {arm: {0: seeds[0]} for arm, seeds in two.items()}
+    both = [held_out.Group("ann", TEACHER, two), held_out.Group("bob", TEACHER, one)]
+    assert "|  | +15.0, +30.0 | 0.5 |" in held_out.table(both, "frami")  # no seeds in common: over clips alone
+
+
 @pytest.mark.parametrize("gains,p", [([1.0], 1.0), ([1.0, 2.0, 3.0], 0.25), ([1.0] * 6, 2 / 64), ([0.0, 0.0], 1.0),
                                      ([3.0, -1.0], 1.0), ([1.0, 1.0, -1.0], 1.0), ([4.0, 4.0, 4.0, -1.0], 4 / 16)])
 def test_p_over_groups_counts_the_signs(gains: list[float], p: float) -> None:
