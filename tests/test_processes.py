@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+import small
 import torch
 
 from frami_edge import checkpoints, demo
@@ -20,9 +21,6 @@ from frami_edge.processes import ALONE, check_devices, lost_connection, on_cpu
 
 pytest.importorskip("lightning_fabric")
 TEACHER = Path(demo.__file__).parent / "teacher.pt"
-SMALL = ["inversion.batches=3", "inversion.warmup_batches=1", "inversion.batch_size=8", "inversion.first_steps=2",
-         "inversion.steps=2", "distillation.alternate.steps=2", "distillation.finish.steps=3",
-         "distillation.batch_size=8"]
 WORKER = """
 import sys
 from pathlib import Path
@@ -53,14 +51,14 @@ def free_port() -> int:
 
 
 def sets(*more: str) -> list[str]:
-    return [word for value in (*SMALL, *more) for word in ("--set", value)]
+    return [word for value in (*small.VALUES, *more) for word in ("--set", value)]
 
 
 def test_two_processes_make_one_bank_and_one_student(tmp_path: Path) -> None:
     """As torchrun starts them: by environment variables."""
     meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2",
                "TORCHELASTIC_RUN_ID": "test", "GROUP_RANK": "0", "TORCHELASTIC_RESTART_COUNT": "0"}
-    workers = [subprocess.Popen([sys.executable, "-c", WORKER, str(tmp_path), str(TEACHER), *SMALL],
+    workers = [subprocess.Popen([sys.executable, "-c", WORKER, str(tmp_path), str(TEACHER), *small.VALUES],
                                 env={**os.environ, **meeting, "RANK": str(rank), "LOCAL_RANK": str(rank)},
                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for rank in range(2)]
     said = [worker.communicate(timeout=240)[0] for worker in workers]

@@ -9,6 +9,7 @@ from importlib import resources
 from pathlib import Path
 
 import pytest
+import small
 from typer.testing import CliRunner
 
 from frami_edge import checkpoints
@@ -17,10 +18,6 @@ from frami_edge.cli.verdict import print_verdict
 from frami_edge.distillation.verdict import Verdict
 
 run = CliRunner().invoke
-SMALL = [part for value in (
-    "inversion.batches=3", "inversion.warmup_batches=1", "inversion.batch_size=8", "inversion.steps=2",
-    "inversion.first_steps=2", "inversion.ngf=4", "distillation.batch_size=8", "distillation.alternate.steps=2",
-    "distillation.finish.steps=3") for part in ("--set", value)]
 
 
 @pytest.fixture
@@ -32,7 +29,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_writes_a_student_and_says_how_far_to_trust_it(folder: Path) -> None:
-    done = run(app, ["distill", "teacher.pt", "--seed", "3", *SMALL])
+    done = run(app, ["distill", "teacher.pt", "--seed", "3", *small.OPTIONS])
     assert done.exit_code == 0, done.output
     student = checkpoints.load(folder / "student.pt")
     assert student.network.name == "wrn16" and student.card.classes == 10
@@ -48,15 +45,15 @@ def test_writes_a_student_and_says_how_far_to_trust_it(folder: Path) -> None:
 
 def test_nothing_is_overwritten(folder: Path) -> None:
     (folder / "student.pt").write_text("precious")
-    done = run(app, ["distill", "teacher.pt", *SMALL])
+    done = run(app, ["distill", "teacher.pt", *small.OPTIONS])
     assert done.exit_code == 2 and "exists already" in done.stderr and "--force" in done.stderr
     assert (folder / "student.pt").read_text() == "precious" and not (folder / "student.run").exists()
     (folder / "student.pt").unlink()
-    assert run(app, ["distill", "teacher.pt", *SMALL]).exit_code == 0
+    assert run(app, ["distill", "teacher.pt", *small.OPTIONS]).exit_code == 0
     (folder / "student.pt").unlink()
-    done = run(app, ["distill", "teacher.pt", *SMALL])
+    done = run(app, ["distill", "teacher.pt", *small.OPTIONS])
     assert done.exit_code == 2 and "holds a run already" in done.stderr
-    assert run(app, ["distill", "teacher.pt", "--force", *SMALL]).exit_code == 0
+    assert run(app, ["distill", "teacher.pt", "--force", *small.OPTIONS]).exit_code == 0
 
 
 @pytest.mark.parametrize("arguments,message", [
@@ -76,7 +73,7 @@ def test_mistakes_are_told_before_anything_is_written(folder: Path, arguments: l
 
 def test_ctrl_c_keeps_everything_and_resume_goes_on(folder: Path) -> None:
     """A real process, a real SIGINT after the first batches, then --resume."""
-    command = [sys.executable, "-m", "frami_edge", "distill", "teacher.pt", *SMALL,
+    command = [sys.executable, "-m", "frami_edge", "distill", "teacher.pt", *small.OPTIONS,
                "--set", "distillation.finish.steps=300"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     metrics = folder / "student.run" / "metrics.jsonl"
@@ -89,7 +86,7 @@ def test_ctrl_c_keeps_everything_and_resume_goes_on(folder: Path) -> None:
     assert process.returncode == 130 and "--resume" in stderr and "Traceback" not in stderr
     assert not (folder / "student.pt").exists()
     kept = len(metrics.read_text().splitlines())
-    done = run(app, ["distill", "teacher.pt", "--resume", *SMALL])
+    done = run(app, ["distill", "teacher.pt", "--resume", *small.OPTIONS])
     assert done.exit_code == 2 and "another recipe" in done.stderr
     recipe = folder / "student.run" / "recipe.toml"
     short = recipe.read_text()
@@ -104,30 +101,30 @@ def test_ctrl_c_keeps_everything_and_resume_goes_on(folder: Path) -> None:
 def test_resume_is_for_the_run_of_this_card_and_this_student(folder: Path) -> None:
     """A card that was corrected would mix two front-ends; a student of somebody else's is not replaced."""
     (folder / "student.pt").write_text("precious")
-    done = run(app, ["distill", "teacher.pt", "--resume", *SMALL])
+    done = run(app, ["distill", "teacher.pt", "--resume", *small.OPTIONS])
     assert done.exit_code == 2 and "exists already" in done.stderr
     assert (folder / "student.pt").read_text() == "precious" and not (folder / "student.run").exists()
     (folder / "student.pt").unlink()
-    assert run(app, ["distill", "teacher.pt", *SMALL]).exit_code == 0
+    assert run(app, ["distill", "teacher.pt", *small.OPTIONS]).exit_code == 0
     card = checkpoints.load(folder / "teacher.pt").card
     (folder / "corrected.toml").write_text(card.model_copy(update={"labels": tuple("abcdefghij")}).to_toml())
-    done = run(app, ["distill", "teacher.pt", "--card", "corrected.toml", "--resume", *SMALL])
+    done = run(app, ["distill", "teacher.pt", "--card", "corrected.toml", "--resume", *small.OPTIONS])
     assert done.exit_code == 2 and "card_sha256" in done.stderr
     done = run(app, ["distill", "teacher.pt", "--card", "corrected.toml", "--bank", "student.run", "--out", "other.pt"])
     assert done.exit_code == 2 and "made with another card" in done.stderr
-    assert run(app, ["distill", "teacher.pt", "--resume", *SMALL]).exit_code == 0
+    assert run(app, ["distill", "teacher.pt", "--resume", *small.OPTIONS]).exit_code == 0
 
 
 def test_switches_stand_for_their_settings(folder: Path) -> None:
-    done = run(app, ["distill", "teacher.pt", "--no-finv", "--no-reuse", *SMALL])
+    done = run(app, ["distill", "teacher.pt", "--no-finv", "--no-reuse", *small.OPTIONS])
     assert done.exit_code == 0, done.output
     settings = checkpoints.load(folder / "student.pt").provenance["recipe"]
     assert settings["inversion"]["finv_weight"] == 0 and settings["inversion"]["method"] == "frami"
     assert settings["distillation"]["alternate"]["frame_reuse"] == 0
-    done = run(app, ["distill", "teacher.pt", "--method", "fastdfkd", "--force", *SMALL])
+    done = run(app, ["distill", "teacher.pt", "--method", "fastdfkd", "--force", *small.OPTIONS])
     assert done.exit_code == 0 and "recipe fastdfkd" in done.stderr, done.output
     assert checkpoints.load(folder / "student.pt").provenance["recipe"]["inversion"]["method"] == "fastdfkd"
-    done = run(app, ["distill", "teacher.pt", "--method", "dafl", "--force", *SMALL])
+    done = run(app, ["distill", "teacher.pt", "--method", "dafl", "--force", *small.OPTIONS])
     assert done.exit_code == 2 and "no recipe 'dafl'" in done.stderr
 
 

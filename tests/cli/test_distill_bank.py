@@ -6,16 +6,12 @@ from importlib import resources
 from pathlib import Path
 
 import pytest
+import small
 import torch
 from typer.testing import CliRunner
 
 from frami_edge import checkpoints
 from frami_edge.cli.main import app
-
-SMALL = [part for value in (
-    "inversion.batches=3", "inversion.warmup_batches=1", "inversion.batch_size=8", "inversion.steps=2",
-    "inversion.first_steps=2", "inversion.ngf=4", "distillation.batch_size=8", "distillation.alternate.steps=2",
-    "distillation.finish.steps=3") for part in ("--set", value)]
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +19,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a teacher, and a student with its run."""
     folder = tmp_path_factory.mktemp("made")
     (folder / "teacher.pt").write_bytes(resources.files("frami_edge.demo").joinpath("teacher.pt").read_bytes())
-    done = CliRunner().invoke(app, ["distill", str(folder / "teacher.pt"), "--out", str(folder / "student.pt"), *SMALL])
+    done = CliRunner().invoke(app, ["distill", str(folder / "teacher.pt"), "--out", str(folder / "student.pt"),
+                                    *small.OPTIONS])
     assert done.exit_code == 0, done.output
     return folder
 

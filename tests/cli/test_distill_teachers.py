@@ -1,23 +1,18 @@
 """`frami-edge distill` with teachers that need a word from the user."""
 
-import sys
 from pathlib import Path
 
 import pytest
+import small
 import torch
+import zoo_networks
 from typer.testing import CliRunner
 
 from frami_edge.card import TeacherCard
 from frami_edge.cli.main import app
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-sys.path.insert(0, str(BENCHMARKS))
-import zoo_networks  # noqa: E402
 
-SMALL = [part for value in (
-    "inversion.batches=2", "inversion.warmup_batches=1", "inversion.batch_size=8", "inversion.steps=2",
-    "inversion.first_steps=2", "inversion.ngf=4", "distillation.batch_size=8", "distillation.alternate.steps=2",
-    "distillation.finish.steps=3") for part in ("--set", value)]
 
 
 def distill(family: str, folder: Path, *options: str) -> tuple[int, str, str]:
@@ -27,7 +22,7 @@ def distill(family: str, folder: Path, *options: str) -> tuple[int, str, str]:
     (folder / "teacher.toml").write_text(card.to_toml())
     done = CliRunner().invoke(app, [
         "distill", str(folder / "teacher.pt"), "--arch", f"{BENCHMARKS / 'zoo_networks.py'}:{family}",
-        "--student", "bcresnet1", "--out", str(folder / "student.pt"), *SMALL, *options])
+        "--student", "bcresnet1", "--out", str(folder / "student.pt"), *small.OPTIONS, *options])
     return done.exit_code, done.stdout, done.stderr
 
 

@@ -7,6 +7,7 @@ from importlib import resources
 from pathlib import Path
 
 import pytest
+import small
 import torch
 from torch import nn
 from typer.testing import CliRunner
@@ -17,10 +18,6 @@ from frami_edge.cli.main import app
 from frami_edge.frontend import MelFrontend
 from frami_edge.teacher.sounds import sounds
 
-SMALL = [part for value in (
-    "inversion.batches=2", "inversion.warmup_batches=1", "inversion.batch_size=4", "inversion.steps=1",
-    "inversion.first_steps=1", "inversion.ngf=4", "distillation.batch_size=4", "distillation.alternate.steps=1",
-    "distillation.finish.steps=2") for part in ("--set", value)]
 SECTION = (Path(__file__).parents[2] / "docs" / "teachers.md").read_text(encoding="utf-8").split("## Five cases")[1]
 CASES = [block.split("\n```")[0].strip().splitlines() for block in SECTION.split("## The card")[0].split("```sh\n")[1:]]
 # what completes a draft: 3 classes, short clips
@@ -95,7 +92,7 @@ def test_the_documented_cases(case: list[str], folder: Path) -> None:
             fill_in(folder / re.search(r"\S+\.toml", line)[0])  # type: ignore[index]
             continue
         words = line.removeprefix("PYTHONPATH=vendor ").removeprefix("frami-edge ").split()
-        code, printed, errors = run(*words, *(SMALL if words[0] == "distill" else []))
+        code, printed, errors = run(*words, *(small.OPTIONS if words[0] == "distill" else []))
         assert code == 0 and "DOUBTFUL" not in printed, printed + errors
     assert (folder / "student.pt").is_file()
 
@@ -148,9 +145,9 @@ def test_a_wrong_card_ends_with_1_and_stops_distill(folder: Path) -> None:
     (folder / "teacher.toml").write_text(card.replace('log = "ln"', 'log = "db"'))
     code, printed, _ = run("inspect", "teacher.pt", "--card", "teacher.toml")
     assert code == 1 and "WRONG" in printed and 'log = "ln"' in printed
-    code, _, errors = run("distill", "teacher.pt", "--card", "teacher.toml", *SMALL)
+    code, _, errors = run("distill", "teacher.pt", "--card", "teacher.toml", *small.OPTIONS)
     assert code == 3 and "The card is wrong" in errors and not (folder / "student.run").exists()
-    code, _, errors = run("distill", "teacher.pt", "--card", "teacher.toml", "--believe-card", *SMALL)
+    code, _, errors = run("distill", "teacher.pt", "--card", "teacher.toml", "--believe-card", *small.OPTIONS)
     assert code == 0 and "warning: " in errors
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import small
 import torch
 
 from frami_edge import networks, recipe
@@ -22,13 +23,12 @@ from frami_edge.recipe import Recipe
 from frami_edge.runs import RunDirectory
 from frami_edge.teacher.taps import Teacher
 
-SMALL = ["inversion.batches=3", "inversion.warmup_batches=1", "inversion.batch_size=8", "inversion.steps=2",
-         "inversion.first_steps=3", "inversion.ngf=4", "distillation.batch_size=8", "distillation.alternate.steps=3",
-         "distillation.finish.steps=4", "distillation.finish.frame_reuse=0.1"]
+VALUES = (*small.VALUES, "inversion.first_steps=3", "distillation.alternate.steps=3", "distillation.finish.steps=4",
+          "distillation.finish.frame_reuse=0.1")
 
 
-def small(*more: str) -> Recipe:
-    return recipe.load("quick", [*SMALL, *more])
+def quick(*more: str) -> Recipe:
+    return recipe.load("quick", [*VALUES, *more])
 
 
 def make_teacher(time_dependent: bool = True, seconds: float = 0.5) -> Teacher:
@@ -49,7 +49,7 @@ def make_run(folder: Path, settings: Recipe, seed: int = 0, teacher: Teacher | N
 
 
 def test_interrupted_and_resumed_is_the_same_student(tmp_path: Path) -> None:
-    settings = small("distillation.finish.steps=104")
+    settings = quick("distillation.finish.steps=104")
     whole = make_run(tmp_path / "whole", settings).run()
 
     class StopHereError(Exception):
@@ -71,14 +71,14 @@ def test_interrupted_and_resumed_is_the_same_student(tmp_path: Path) -> None:
 
 
 def test_seed_decides(tmp_path: Path) -> None:
-    settings = small("distillation.finish.steps=0")
+    settings = quick("distillation.finish.steps=0")
     first, again, other = (make_run(tmp_path / name, settings, seed).run().classifier.weight
                            for name, seed in (("a", 1), ("b", 1), ("c", 2)))
     assert torch.equal(first, again) and not torch.equal(first, other)
 
 
 def test_run_folder_tells_the_story(tmp_path: Path) -> None:
-    work = make_run(tmp_path, small())
+    work = make_run(tmp_path, quick())
     phases: list[str] = []
     student = work.run(lambda progress: phases.append(progress.phase))
     assert phases == (["synthesis"] * 5 + ["alternation"] * 3 + ["synthesis"] * 2 + ["alternation"] * 3
@@ -95,7 +95,7 @@ def test_run_folder_tells_the_story(tmp_path: Path) -> None:
 
 def test_the_verdict_says_how_far_the_student_is_from_its_teacher(tmp_path: Path) -> None:
     teacher = make_teacher()
-    work = make_run(tmp_path, small(), teacher=teacher)
+    work = make_run(tmp_path, quick(), teacher=teacher)
     work.run()
     same, other = networks.build("wrn16", 4), networks.build("wrn16", 4)
     same.load_state_dict(teacher.net.state_dict())
@@ -105,17 +105,17 @@ def test_the_verdict_says_how_far_the_student_is_from_its_teacher(tmp_path: Path
 
 def test_time_independent_sounds_get_the_time_term(tmp_path: Path) -> None:
     seen: list[dict[str, float]] = []
-    make_run(tmp_path, small("distillation.finish.steps=0"), teacher=make_teacher(False, 1.0)).run(
+    make_run(tmp_path, quick("distillation.finish.steps=0"), teacher=make_teacher(False, 1.0)).run(
         lambda progress: seen.append(progress.losses) if progress.phase == "synthesis" else None)
     assert all("finv" in losses for losses in seen)
     assert "adversarial" not in seen[2] and "adversarial" in seen[3]  # off during warm-up
-    time_dependent = make_run(tmp_path / "td", small()).synthesizer
+    time_dependent = make_run(tmp_path / "td", quick()).synthesizer
     assert isinstance(time_dependent, Inverter) and time_dependent.max_chunks == 0  # no T_finv
 
 
 def synthesizer(*more: str, teacher: Teacher | None = None) -> Synthesizer:
     torch.manual_seed(0)
-    return make_synthesizer(teacher or make_teacher(), small(*more).inversion, choose("cpu", "float32"))
+    return make_synthesizer(teacher or make_teacher(), quick(*more).inversion, choose("cpu", "float32"))
 
 
 def test_inversion_lowers_its_losses(tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_a_teacher_without_batch_norm_is_refused() -> None:
 
 def test_a_student_learns_its_teacher() -> None:
     """On a fixed set of inputs the divergence falls to a fraction, with both reuse losses on."""
-    teacher, settings = make_teacher(), small().distillation
+    teacher, settings = make_teacher(), quick().distillation
     assert isinstance(teacher.net, networks.Network)
     teacher.net.classifier.weight.mul_(30)  # so that its answers differ
     phase = settings.alternate.model_copy(update={"temperature": 4.0})
@@ -212,7 +212,7 @@ def test_labels_are_balanced() -> None:
 def test_samples_are_warped_and_words_spliced_in_the_phase_that_says_so(
         time_dependent: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done: dict[str, list[str]] = {"warp": [], "splice": []}
-    work = make_run(tmp_path, small("distillation.finish.splice=0.999", "distillation.replay=1"),
+    work = make_run(tmp_path, quick("distillation.finish.splice=0.999", "distillation.replay=1"),
                     teacher=make_teacher(time_dependent))
     normalised: list[torch.Tensor] = []
     real_normalise = work.synthesizer.normalise
@@ -240,7 +240,7 @@ def test_samples_are_warped_and_words_spliced_in_the_phase_that_says_so(
 
 def test_views_of_a_sample_learn_their_consensus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the phase that says so, four lessons in turn have other views of the same eight sounds, and one answer."""
-    settings = small("distillation.finish.consensus=4", "distillation.finish.mix=0.999", "distillation.replay=1",
+    settings = quick("distillation.finish.consensus=4", "distillation.finish.mix=0.999", "distillation.replay=1",
                      "distillation.finish.warp_bands=0.0", "distillation.finish.warp_frames=0.0",
                      "distillation.views.shift=0.0", "distillation.views.mask_bands=0.0",
                      "distillation.views.mask_frames=0.0")
@@ -268,12 +268,12 @@ def test_a_time_budget_ends_the_synthesis_and_counts_over_sessions(tmp_path: Pat
     clock = SimpleNamespace(monotonic=lambda: 0.03 * next(looks))
     monkeypatch.setattr(data_free, "time", clock)
     monkeypatch.setattr(inverter, "time", clock)
-    work = make_run(tmp_path, small("inversion.minutes=0.02", "inversion.batches=1"))
+    work = make_run(tmp_path, quick("inversion.minutes=0.02", "inversion.batches=1"))
     work.run()
     assert 1 < work.batches < 20
     assert work.finish_steps == 4 and len(work.bank) == 8 * work.batches
     made = work.batches
-    again = make_run(tmp_path, small("inversion.minutes=0.02", "inversion.batches=1"))
+    again = make_run(tmp_path, quick("inversion.minutes=0.02", "inversion.batches=1"))
     again.run()
     assert again.batches == made
 
@@ -282,7 +282,7 @@ def test_a_time_budget_ends_the_synthesis_and_counts_over_sessions(tmp_path: Pat
 def test_a_time_budget_ends_a_first_batch_that_takes_longer(method: str, tmp_path: Path) -> None:
     """Which for methods that optimise each batch anew may be hours; the verdict's fresh batches are as short."""
     endless = [f"inversion.{key}=1000000" for key in ("steps", "first_steps")]
-    work = make_run(tmp_path, recipe.load(method, [*SMALL, *endless, "inversion.minutes=0.02"]))
+    work = make_run(tmp_path, recipe.load(method, [*VALUES, *endless, "inversion.minutes=0.02"]))
     steps = []
     student = work.run(lambda progress: steps.append(progress.done) if progress.phase == "synthesis" else None)
     assert work.batches == 1 and len(work.bank) == 8
@@ -293,7 +293,7 @@ def test_a_time_budget_ends_a_first_batch_that_takes_longer(method: str, tmp_pat
 
 def test_time_that_was_over_before_the_first_lesson_is_told(tmp_path: Path) -> None:
     """As `paper` with a short budget: what it would save has learned nothing."""
-    work = make_run(tmp_path, small("distillation.finish.steps=0", "inversion.warmup_batches=500",
+    work = make_run(tmp_path, quick("distillation.finish.steps=0", "inversion.warmup_batches=500",
                                     "inversion.minutes=0.001"))
     with pytest.raises(FramiError, match="learns after 500 alone") as raised:
         work.run()
@@ -301,7 +301,7 @@ def test_time_that_was_over_before_the_first_lesson_is_told(tmp_path: Path) -> N
 
 
 def test_a_student_that_diverges_is_told_and_kept(tmp_path: Path) -> None:
-    teacher, settings = make_teacher(), small().distillation
+    teacher, settings = make_teacher(), quick().distillation
     student = networks.build("wrn16", 4)
     distiller = Distiller(teacher, student, settings, settings.alternate, 40, choose("cpu", "float32"))
     lesson = distiller.ask(torch.randn(8, 40, 50) - 9)

@@ -6,6 +6,7 @@ from importlib import resources
 from pathlib import Path
 
 import pytest
+import small
 import torch
 from torch import nn
 from typer.testing import CliRunner
@@ -74,10 +75,6 @@ def viewed(classes, n_mels):
 def many(classes, n_mels):
     return Mine(classes + 1, n_mels)
 '''
-SMALL = [part for value in (
-    "inversion.batches=2", "inversion.warmup_batches=1", "inversion.batch_size=8", "inversion.steps=2",
-    "inversion.first_steps=2", "inversion.ngf=4", "distillation.batch_size=8", "distillation.alternate.steps=2",
-    "distillation.finish.steps=3") for part in ("--set", value)]
 
 
 @pytest.fixture
@@ -191,7 +188,7 @@ def test_export_with_parity(folder: Path) -> None:
 
 def test_distilled_as_a_user_types_it(folder: Path) -> None:
     (folder / "teacher.pt").write_bytes(resources.files("frami_edge.demo").joinpath("teacher.pt").read_bytes())
-    done = CliRunner().invoke(app, ["distill", "teacher.pt", "--student", f"{folder / 'my.py'}:build", *SMALL])
+    done = CliRunner().invoke(app, ["distill", "teacher.pt", "--student", f"{folder / 'my.py'}:build", *small.OPTIONS])
     assert done.exit_code == 0, done.output
     made = checkpoints.load(folder / "student.pt", trust=True)
     assert made.provenance["student"] == "my.py:build" and made.network.classes == 10

@@ -3,10 +3,10 @@ that says why."""
 
 import itertools
 import random
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
+import matrix_network
 import pytest
 import torch
 from torch import nn
@@ -17,8 +17,6 @@ from frami_edge.inversion import batch_norm
 from frami_edge.teacher.opening import open_teacher
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
-import matrix_network  # noqa: E402
 
 CELLS, FRAMES = 100, 21
 

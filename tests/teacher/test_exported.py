@@ -5,7 +5,6 @@ import json
 import math
 import os
 import pickle
-import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+import zoo_networks
 from torch import Tensor, nn
 
 from frami_edge.card import Clip, MelSpec, TeacherCard
@@ -27,9 +27,6 @@ from frami_edge.teacher.inputs import arrange
 from frami_edge.teacher.opening import open_teacher
 from frami_edge.teacher.reading import find_state_dicts, read_content
 from frami_edge.teacher.taps import Teacher
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-import zoo_networks
 
 DYNAMIC = torch.export.Dim.DYNAMIC
 ANY = ({0: DYNAMIC, 3: DYNAMIC},)

@@ -1,21 +1,16 @@
 """The inversion follows the gradient to the teacher's input: is it the slope, also where layers swap axes?"""
 
 import contextlib
-import sys
-from pathlib import Path
 
 import pytest
 import torch
+import zoo_networks
 from torch import Tensor
 
 from frami_edge.card import TeacherCard
 from frami_edge.compute import choose
 from frami_edge.inversion import batch_norm
 from frami_edge.teacher.taps import Teacher
-
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-sys.path.insert(0, str(BENCHMARKS))
-import zoo_networks  # noqa: E402
 
 
 def teacher_of(family: str) -> Teacher:

@@ -1,13 +1,14 @@
 """Networks of ten families, written as vendors do: opened, probed, inverted for a batch and distilled for a step."""
 
 import math
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+import zoo
+import zoo_networks
 from torch import nn
 
 from frami_edge.card import TeacherCard
@@ -22,9 +23,6 @@ from frami_edge.recipe import load
 from frami_edge.teacher.opening import OpenedTeacher, open_teacher
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-sys.path.insert(0, str(BENCHMARKS))
-import zoo  # noqa: E402
-import zoo_networks  # noqa: E402
 
 FAMILIES = list(zoo_networks.FAMILIES)
 # family -> the module with the frame-level state, its features, how it is pooled, BatchNorm layers

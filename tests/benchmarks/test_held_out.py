@@ -1,9 +1,9 @@
 """benchmarks/held_out.py: what its table says of cells that are made up, and the whole on two small speakers."""
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 
+import held_out
 import numpy as np
 import pytest
 import soundfile
@@ -13,9 +13,6 @@ from typer.testing import CliRunner
 from frami_edge.cli.main import app
 from frami_edge.reproduce import running
 from frami_edge.reproduce.results import Result
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-import held_out
 
 N = 40
 TEACHER = Result(
