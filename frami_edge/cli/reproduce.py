@@ -72,6 +72,8 @@ def run_reproduce(table: str, chosen: "Options", against: str, plan_only: bool) 
     plan = planning.Plan(table, chosen, against)
     for sentence in plan.shortfalls():
         _tell(f"{sentence} The results cannot be compared with the paper's.")
+    for sentence in plan.without_effect():
+        _tell(sentence)
     if plan_only:
         _show(plan)
         return

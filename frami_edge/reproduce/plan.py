@@ -56,6 +56,13 @@ class Plan:
         """A sentence for each data set that is not whole."""
         return sorted({column.data.shortfall for column in self.columns.values()} - {""})
 
+    def without_effect(self) -> list[str]:
+        """A sentence for each arm that leaves out what the teachers at hand do not have, and is `frami` once more."""
+        cropped = {task.recipe for task in self.tasks if task.arm == "frami-no-prepare"
+                   and (opened := self._column(task).opened) and opened.card.clip.preparation == "crop"}
+        return [f"{recipe}: the teacher's clips are cropped, so there is no clip preparation to leave out; it is FRAMI "
+                "once more." for recipe in sorted(cropped)]
+
     def entries(self, tell: Tell = lambda line: None) -> list[Entry]:
         """The state of each task, with the time it will take; times a few steps where no cell like it is done."""
         compute = choose_compute(self.options.device, self.options.precision)

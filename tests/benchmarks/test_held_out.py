@@ -68,7 +68,7 @@ def test_p_over_groups_counts_the_signs(gains: list[float], p: float) -> None:
     assert held_out.sign_flips(gains) == held_out.sign_flips([-gain for gain in gains]) == pytest.approx(p)
 
 
-@pytest.mark.parametrize("cells", ["digits-held-out", "esc10-held-out"])
+@pytest.mark.parametrize("cells", ["digits-held-out", "digits-held-out-8m", "esc10-held-out"])
 def test_the_results_that_are_told_are_those_of_the_cells_that_are_kept(cells: str) -> None:
     """docs/results.md has the table that the command beside it prints."""
     docs = Path(__file__).parents[2] / "docs"

@@ -12,6 +12,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import soundfile
+import torch
 from typer.testing import CliRunner, Result
 
 from frami_edge import checkpoints, recipe
@@ -213,3 +214,14 @@ def test_a_budget_goes_to_the_data_free_cells(folder: Path, commands: list[list[
     assert done.exit_code == 0 and ["--budget" in command for command in commands] == [False, True]
     assert [cell.budget for cell in results.below(Path("reproduce-digits"))] == ["2s", "", ""]
     assert reproduce("--budget", "2 s").exit_code == 2
+
+
+def test_an_arm_that_leaves_nothing_out_is_named(folder: Path) -> None:
+    arms = ("--arms", "frami,frami-no-prepare", "--seeds", 1, "--plan")
+    assert "FRAMI once more" not in reproduce(*arms).stderr  # the demo's clips are padded
+    content = torch.load("teacher.pt", weights_only=True)
+    content["card"]["clip"]["preparation"] = "crop"
+    torch.save(content, "teacher.pt")
+    done = reproduce(*arms)
+    assert done.exit_code == 0 and "wrn16-frami-no-prepare: the teacher's clips are cropped" in done.stderr, done.output
+    assert "FRAMI once more" not in reproduce("--arms", "frami", "--seeds", 1, "--plan").stderr
