@@ -6,6 +6,7 @@ from pathlib import Path
 import held_out
 import numpy as np
 import pytest
+import small
 import soundfile
 import torch
 from typer.testing import CliRunner
@@ -93,12 +94,8 @@ def test_teachers_and_cells_of_each_speaker(tmp_path: Path, monkeypatch: pytest.
         return CliRunner().invoke(app, words).exit_code
 
     monkeypatch.setattr(running, "run_command", call)
-    small = [f"--set={value}" for value in (
-        "inversion.batches=1", "inversion.warmup_batches=0", "inversion.batch_size=4", "inversion.first_steps=2",
-        "inversion.ngf=4", "distillation.batch_size=4", "distillation.alternate.steps=2",
-        "distillation.finish.steps=2")]
     words = [str(tmp_path / "free-spoken-digit-dataset"), "--out", str(tmp_path / "out"), "--arms", "noise,frami",
-             "--network", "wrn16", "--epochs", "1", *small]
+             "--network", "wrn16", "--epochs", "1", *small.OPTIONS]
     assert held_out.main(words) == 0, capsys.readouterr().err
     assert made == ["train", "reproduce", "distill", "distill"] * 2
     printed = capsys.readouterr().out
