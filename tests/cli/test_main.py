@@ -73,6 +73,8 @@ def test_every_command_explains_itself() -> None:
     for command in main.COMMANDS:
         helped = runner.invoke(main.app, [command, "--help"])
         assert helped.exit_code == 0 and command in listed.stdout and "Usage" in helped.stdout
+    # in help, what stands in brackets is markup unless it is escaped
+    assert "pip install 'frami-edge[listen]'" in runner.invoke(main.app, ["listen", "--help"]).stdout
 
 
 def test_version() -> None:
