@@ -175,7 +175,7 @@ def test_ctrl_c_reaches_the_cell_and_the_same_command_goes_on(folder: Path, comm
         metrics = next(Path("reproduce-digits/digits").glob("*/student.run/metrics.jsonl"), None)
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=120)
+    stdout, stderr = process.communicate(timeout=240)
     assert process.returncode == 130 and stdout == "" and "Traceback" not in stderr
     assert "the same command goes on" in stderr and not Path("reproduce-digits/lock").exists()
     assert metrics and not (metrics.parent / "lock").exists() and not (metrics.parents[1] / "student.pt").exists()

@@ -19,7 +19,7 @@ runpy.run_module("frami_edge.runtime", run_name="__main__", alter_sys=True)
 
 def runtime(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", WITHOUT, *arguments], cwd=folder, capture_output=True, text=True,
-                          check=False, timeout=120)
+                          check=False, timeout=300)
 
 
 def test_json_on_stdout_and_progress_on_stderr(exported) -> None:
@@ -43,7 +43,7 @@ def test_the_classifier_needs_no_more_either(exported) -> None:
     code = WITHOUT.split("sys.argv")[0] + (
         "import numpy as np\nfrom frami_edge.runtime import Classifier\n"
         f"print(len(Classifier({str(exported.model)!r}).predict(np.ones(100), 8000, top=9)))")
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=300)
     assert done.stdout.strip() == "4", done.stderr
 
 
