@@ -1,32 +1,17 @@
 """benchmarks/held_out.py: what its table says of cells that are made up, and the whole on two small speakers."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import held_out
-import numpy as np
+import made_up
 import pytest
 import small
-import soundfile
 import torch
+from made_up import TEACHER, cell
 from typer.testing import CliRunner
 
 from frami_edge.cli.main import app
 from frami_edge.reproduce import running
-from frami_edge.reproduce.results import Result
-
-N = 40
-TEACHER = Result(
-    key="k", recipe="digits/wrn40-teacher", group="digits", arm="teacher", kind="teacher", teacher="wrn40", student="",
-    dataset="fsdd", test=["ann"], seed=0, budget="", values={}, labels=["no", "yes"],
-    clips=[f"{clip}.wav" for clip in range(N)], truth=[1] * N, predicted=[1] * N, logits=[[0.0, 1.0]] * N,
-    agreement=None, seconds=60.0, samples=None, verdict={}, model_sha256="m", teacher_sha256="t", version="1",
-    compute="CPU")
-
-
-def cell(arm: str, right: int, seed: int = 0) -> Result:
-    return replace(TEACHER, arm=arm, kind="data-free", seed=seed, predicted=[1] * right + [0] * (N - right),
-                   logits=[[0.0, 1.0]] * right + [[1.0, 0.0]] * (N - right))
 
 
 def group(name: str, **right: int) -> held_out.Group:
@@ -81,12 +66,7 @@ def test_the_results_that_are_told_are_those_of_the_cells_that_are_kept(cells: s
 
 def test_teachers_and_cells_of_each_speaker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                                             capsys: pytest.CaptureFixture[str]) -> None:
-    recordings = tmp_path / "free-spoken-digit-dataset" / "recordings"
-    recordings.mkdir(parents=True)
-    for digit in range(10):
-        for speaker in ("ann", "bob"):
-            wave = 0.3 * np.sin(2 * np.pi * (200 + 150 * digit) * np.arange(1600) / 8000)
-            soundfile.write(recordings / f"{digit}_{speaker}_0.wav", wave, 8000)
+    recordings = made_up.digits(tmp_path)
     made: list[str] = []
 
     def call(words: list[str], output: Path) -> int:
@@ -94,7 +74,7 @@ def test_teachers_and_cells_of_each_speaker(tmp_path: Path, monkeypatch: pytest.
         return CliRunner().invoke(app, words).exit_code
 
     monkeypatch.setattr(running, "run_command", call)
-    words = [str(tmp_path / "free-spoken-digit-dataset"), "--out", str(tmp_path / "out"), "--arms", "noise,frami",
+    words = [str(recordings), "--out", str(tmp_path / "out"), "--arms", "noise,frami",
              "--network", "wrn16", "--epochs", "1", *small.OPTIONS]
     assert held_out.main(words) == 0, capsys.readouterr().err
     assert made == ["train", "reproduce", "distill", "distill"] * 2
