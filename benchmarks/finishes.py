@@ -2,16 +2,21 @@
 
     python benchmarks/finishes.py esc10 --out held-out/5 --arms frami,fastdfkd --seeds 10 20    # a second call goes on
     python benchmarks/finishes.py --out held-out/5                                 # only the table of what is there
+    python benchmarks/finishes.py esc10 --out held-out/5 --arms fastdfkd --label reuse \
+        --set distillation.finish.frame_reuse=1 --set distillation.finish.utterance_reuse=1    # as a row of its own
 
 Two students of the same samples differ by their initial weights, views and order alone. Takes the data-free cells that
 `frami-edge reproduce` or held_out.py left below OUT, runs `frami-edge distill --bank` on each with other seeds, and
 splits the variance of what the students do on the test clips into that between samples and that between finishes. Then
 it compares the arms again with the mean over the finishes of each cell, which is the fairer question of the two: are
-these samples better, not was this student lucky. Keeps cell.json in OUT/*/CELL/finish-SEED; prints the table.
+these samples better, not was this student lucky. With --set they are finished in another way, and are a row of their
+own, named ARM+LABEL: what a method owes to its samples, and what to its last phase.
+Keeps cell.json in OUT/*/CELL/finish-SEED or finish-LABEL-SEED; prints the table.
 """
 
 import argparse
 import math
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -34,19 +39,20 @@ from frami_edge.statistics import paired_bootstrap
 from frami_edge.teacher.opening import open_teacher
 
 Array = np.ndarray[Any, np.dtype[Any]]
-FOLDER = "finish-"
+LABEL = re.compile("[a-z-]*[a-z]")
 
 
 @dataclass(frozen=True)
 class Bank:
-    """A cell, and what other finishes made of its samples."""
+    """Samples of one cell, and the students that were finished on them in one way."""
 
-    cell: Result
-    again: tuple[Result, ...] = ()
+    arm: str
+    seed: int  # of the samples
+    students: tuple[Result, ...]
 
     def figure(self, figure: Figure, teacher: Result) -> Array:
-        """(finishes, clips); the cell's own comes first."""
-        return np.stack([figure(each, teacher) for each in (self.cell, *self.again)]).astype(float)
+        """(finishes, clips)."""
+        return np.stack([figure(each, teacher) for each in self.students]).astype(float)
 
 
 def main(words: list[str] | None = None) -> int:
@@ -57,7 +63,11 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--arms", help="by default all that make samples")
     parser.add_argument("--seeds", type=int, nargs="+", default=[10, 20])
     parser.add_argument("--against", default="frami")
+    parser.add_argument("--set", action="append", default=[], help="of these finishes: table.key=value")
+    parser.add_argument("--label", default="", help="of these finishes, in letters; with --set")
     given = parser.parse_args(words)
+    if bool(given.set) != bool(given.label) or given.label and not LABEL.fullmatch(given.label):
+        parser.error("--set and --label LETTERS go together")
     try:
         if given.folder:
             with running.interruptible():
@@ -79,19 +89,19 @@ def finish_all(out: Path, seed: int, given: argparse.Namespace) -> None:
     for folder in sorted(path.parent for path in out.glob(f"*/*/{results.FILE}")):
         cell = results.read(folder)
         if cell and cell.kind == "data-free" and (arms is None or cell.arm in arms):
-            finish(folder, cell, seed, given.teacher or out / "teacher.pt", given.folder)
+            finish(folder, cell, seed, given.teacher or out / "teacher.pt", given)
 
 
-def finish(folder: Path, cell: Result, seed: int, teacher: Path, recordings: Path) -> None:
+def finish(folder: Path, cell: Result, seed: int, teacher: Path, given: argparse.Namespace) -> None:
     """One more student of the samples of ``cell``, unless it is there, and what it does on the same clips."""
-    place = folder / f"{FOLDER}{seed}"
+    place, recordings = folder / "-".join(filter(None, ("finish", given.label, str(seed)))), given.folder
     if results.read(place, cell.key):
         return
     place.mkdir(exist_ok=True)
     model = place / "student.pt"
     if not model.is_file():
         words = ["distill", str(teacher), "--student", cell.student, "--bank", str(folder / "student.run"),
-                 "--seed", str(seed), "--out", str(model)]
+                 "--seed", str(seed), "--out", str(model), *(word for each in given.set for word in ("--set", each))]
         code = running.run_command([*words, "--force"], place / "output.txt")
         if code == running.INTERRUPTED:
             raise KeyboardInterrupt
@@ -110,27 +120,30 @@ def finish(folder: Path, cell: Result, seed: int, teacher: Path, recordings: Pat
 
 
 def read(outs: Sequence[Path]) -> tuple[Result, list[Bank]]:
-    """The teacher, and the cells that make samples, by arm and seed."""
-    cells: dict[tuple[str, int], Bank] = {}
+    """The teacher, and the banks by arm and seed, finished in their cells alone or again."""
+    banks: dict[tuple[str, str, int], list[Result]] = {}
     teacher = None
     for folder in sorted(path.parent for out in outs for path in out.glob(f"*/*/{results.FILE}")):
         cell = results.read(folder)
         if cell and cell.arm == "teacher":
             teacher = cell
         if cell and cell.kind == "data-free":
-            found = (results.read(path, cell.key) for path in sorted(folder.glob(f"{FOLDER}*")))
-            cells[cell.arm, cell.seed] = Bank(cell, tuple(each for each in found if each))
-    if not teacher or not cells:
+            banks.setdefault((cell.arm, "", cell.seed), [cell])
+            for path in sorted(folder.glob("finish-*")):
+                if again := results.read(path, cell.key):
+                    label = path.name.removeprefix("finish-").rpartition("-")[0]
+                    banks.setdefault((cell.arm, label, cell.seed), []).append(again)
+    if not teacher or not banks:
         raise FramiError(f"No teacher's cell and data-free ones in {', '.join(map(str, outs))}.")
-    return teacher, [bank for _, bank in sorted(cells.items(), key=lambda item: (place(item[0][0]), item[0][1]))]
+    order = sorted(banks, key=lambda key: (place(key[0]), *key))
+    return teacher, [Bank("+".join(filter(None, key[:2])), key[2], tuple(banks[key])) for key in order]
 
 
 def table(teacher: Result, banks: Sequence[Bank], against: str) -> str:
-    """Markdown: a row for the samples of each arm, then ``against`` minus the others, of banks finished again."""
+    """Markdown: a row for the samples of each arm and way to finish, then ``against`` minus the others."""
     arms: dict[str, list[Bank]] = {}
     for bank in banks:
-        if bank.again:
-            arms.setdefault(bank.cell.arm, []).append(bank)
+        arms.setdefault(bank.arm, []).append(bank)
     lines = []
     for name, (figure, factor, decimals) in FIGURES.items():
         lines += ["", f"| {name.removeprefix('points of ')} | samples | finishes of each | mean of each | mean "
@@ -141,24 +154,24 @@ def table(teacher: Result, banks: Sequence[Bank], against: str) -> str:
             spread.append(of)
             within, between = components(of)
             means = [float(each.mean()) for each in of]
-            lines.append(f"| {ARMS.get(arm, arm)} | {len(of)} | {', '.join(str(len(each)) for each in of)} | "
+            lines.append(f"| {name_of(arm)} | {len(of)} | {', '.join(str(len(each)) for each in of)} | "
                          f"{', '.join(f'{mean:.{decimals}f}' for mean in means)} | {np.mean(means):.{decimals}f} | "
                          f"{shown(within, decimals)} | {shown(between, decimals)} |")
         within = pooled([each for of in spread for each in of])
         lines.append(f"| all | {sum(map(len, spread))} | | | | {shown(within, decimals)} | |")
     for name, (figure, factor, decimals) in FIGURES.items():
-        lines += ["", f"| {ARMS.get(against, against)} minus, {name}, finishes averaged | mean "
+        lines += ["", f"| {name_of(against)} minus, {name}, finishes averaged | mean "
                       "| 95 % interval, over clips and seeds | p | by seed |", "|---|---|---|---|---|"]
-        ours = {bank.cell.seed: bank.figure(figure, teacher).mean(0) for bank in arms.get(against, [])}
+        ours = {bank.seed: bank.figure(figure, teacher).mean(0) for bank in arms.get(against, [])}
         for arm, group in arms.items():
-            theirs = {bank.cell.seed: bank.figure(figure, teacher).mean(0) for bank in group}
+            theirs = {bank.seed: bank.figure(figure, teacher).mean(0) for bank in group}
             seeds = sorted(set(ours) & set(theirs))
             if arm != against and seeds:
                 gains = np.stack([ours[seed] - theirs[seed] for seed in seeds])
                 found = paired_bootstrap(gains, np.zeros_like(gains))
                 mean, low, high, *by_seed = (held_out.signed(each, factor, decimals) for each in
                                              (found.mean, found.low, found.high, *gains.mean(1)))
-                lines.append(f"| {ARMS.get(arm, arm)} | {mean} | {low} to {high} | {found.p:.2g} | "
+                lines.append(f"| {name_of(arm)} | {mean} | {low} to {high} | {found.p:.2g} | "
                              f"{', '.join(by_seed)} |")
     return "\n".join(lines).strip()
 
@@ -173,7 +186,7 @@ def components(of: Sequence[Array]) -> tuple[float, float]:
         of: a figure of each finish, (finishes,), for each bank.
     """
     within = pooled(of)
-    if len(of) < 2:
+    if len(of) < 2 or math.isnan(within):
         return within, math.nan
     of_means = float(np.var([each.mean() for each in of], ddof=1))
     return within, math.sqrt(max(0.0, of_means - within**2 * float(np.mean([1 / len(each) for each in of]))))
@@ -184,6 +197,11 @@ def pooled(of: Sequence[Array]) -> float:
     degrees = sum(len(each) - 1 for each in of)
     squares = sum(float(((each - each.mean()) ** 2).sum()) for each in of)
     return math.sqrt(squares / degrees) if degrees else math.nan
+
+
+def name_of(arm: str) -> str:
+    method, _, label = arm.partition("+")
+    return f"{ARMS.get(method, method)}, finished with {label}" if label else ARMS.get(method, method)
 
 
 def shown(value: float, decimals: int) -> str:

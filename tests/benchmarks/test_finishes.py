@@ -26,23 +26,25 @@ def test_variance_is_split_into_that_of_finishes_and_that_of_samples() -> None:
 
 
 def test_what_one_value_cannot_tell() -> None:
-    assert all(map(math.isnan, finishes.components([np.array([1.0])])))
+    for of in ([1.0],), ([1.0], [2.0]):
+        assert all(map(math.isnan, finishes.components([np.array(each) for each in of])))
     within, between = finishes.components([np.array([1.0, 2.0])])
     assert within > 0 and math.isnan(between)
 
 
 def test_the_table() -> None:
-    banks = [finishes.Bank(cell("noise", 20), (cell("noise", 24),)),
-             finishes.Bank(cell("frami", 40), (cell("frami", 32), cell("frami", 36))),
-             finishes.Bank(cell("frami", 40, 1), (cell("frami", 40, 1),)),
-             finishes.Bank(cell("cmi", 1))]  # not finished again
+    banks = [finishes.Bank("noise", 0, (cell("noise", 20), cell("noise", 24))),
+             finishes.Bank("frami", 0, (cell("frami", 40), cell("frami", 32), cell("frami", 36))),
+             finishes.Bank("frami", 1, (cell("frami", 40), cell("frami", 40))),
+             finishes.Bank("frami+no-reuse", 1, (cell("frami", 30),))]
     lines = finishes.table(TEACHER, banks, "frami").splitlines()
     assert "| noise | 1 | 2 | 55.0 | 55.0 | 7.1 |  |" in lines  # 50 and 60 %
     assert "| FRAMI | 2 | 3, 2 | 90.0, 100.0 | 95.0 | 8.2 | 4.7 |" in lines  # 100, 80, 90 and 100, 100 %
-    assert "| all | 3 | | | | 7.9 | |" in lines
-    assert not [line for line in lines if line.startswith("| CMI")]
+    assert "| FRAMI, finished with no-reuse | 1 | 1 | 75.0 | 75.0 |  |  |" in lines
+    assert "| all | 4 | | | | 7.9 | |" in lines
     accuracy = next(line for line in lines if line.startswith("| noise | +"))
     assert accuracy.startswith("| noise | +35.0 | ") and accuracy.endswith(" | +35.0 |")  # seed 0 of both
+    assert any(line.startswith("| FRAMI, finished with no-reuse | +25.0 | ") for line in lines)
 
 
 def test_samples_are_finished_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
@@ -71,6 +73,9 @@ def test_samples_are_finished_again(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert finishes.main(words) == 0 and not made  # it is there
     assert held_out.main(["--out", str(out)]) == 0
     assert "| noise | 1 | 1 |" in capsys.readouterr().out  # other finishes are no cells
+    assert finishes.main([*words, "--label", "hot", "--set", "distillation.finish.temperature=9"]) == 0
+    assert "temperature = 9" in (folder / "finish-hot-7" / "student.run" / "recipe.toml").read_text()
+    assert "| noise, finished with hot | 1 | 1 |" in capsys.readouterr().out
     replace(first, clips=[f"moved/{name}" for name in first.clips]).write(folder)
     assert finishes.main([*words[:-1], "8"]) == 3
     assert "has other clips" in capsys.readouterr().err
@@ -79,3 +84,6 @@ def test_samples_are_finished_again(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_without_cells(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert finishes.main(["--out", str(tmp_path)]) == 3
     assert "No teacher's cell" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        finishes.main(["--out", str(tmp_path), "--set", "distillation.finish.steps=9"])
+    assert "go together" in capsys.readouterr().err
