@@ -66,7 +66,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--set", action="append", default=[], help="of these finishes: table.key=value")
     parser.add_argument("--label", default="", help="of these finishes, in letters; with --set")
     given = parser.parse_args(words)
-    if bool(given.set) != bool(given.label) or given.label and not LABEL.fullmatch(given.label):
+    if bool(given.set) != bool(given.label) or (given.label and not LABEL.fullmatch(given.label)):
         parser.error("--set and --label LETTERS go together")
     try:
         if given.folder:
