@@ -133,6 +133,7 @@ class Training(Table):
     lr: Positive
     momentum: Fraction
     weight_decay: NotNegative
+    clip_norm: NotNegative
     temperature: Positive  # with a teacher
     hard_weight: NotNegative  # with a teacher
 

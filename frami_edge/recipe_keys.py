@@ -78,6 +78,7 @@ SENTENCES: dict[str, Any] = {
         "lr": "Learning rate of SGD at the start; it falls as a cosine.",
         "momentum": "Of SGD.",
         "weight_decay": "Of SGD.",
+        "clip_norm": "Largest norm of the gradient, which is scaled down to it; 0 for none.",
         "temperature": "With a teacher: T of the imitation, KL * T^2.",
         "hard_weight": "With a teacher: weight of the cross-entropy to the labels beside the imitation.",
     },

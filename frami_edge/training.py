@@ -36,12 +36,14 @@ class Settings:
     lr: float = 0.1
     momentum: float = 0.9
     weight_decay: float = 5e-4
+    clip_norm: float = 1.0  # largest norm of the gradient (Pascanu et al. 2013); 0 for none
     temperature: float = 4.0  # of the imitation of a teacher
     hard_weight: float = 0.0  # of the cross-entropy to the labels beside it; without a teacher there is only that
     seed: int = 0
 
     def __post_init__(self) -> None:
-        at_least = {"epochs": 0, "batch_size": 2, "momentum": 0, "weight_decay": 0, "hard_weight": 0}
+        at_least = {"epochs": 0, "batch_size": 2, "momentum": 0, "weight_decay": 0, "clip_norm": 0,
+                    "hard_weight": 0}
         for name, least in at_least.items():
             if not getattr(self, name) >= least:
                 raise FramiError(f"{name} is {getattr(self, name)}; at least {least} is needed.", exit_code=EXIT_USAGE)
@@ -128,6 +130,8 @@ class Training:
         loss = self._loss(log_mel, logits, labels)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        if self.settings.clip_norm:
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip_norm)
         self.optimizer.step()
         self.schedule.step()
         return float(loss.detach()), float((logits.argmax(1) == labels).float().mean())
