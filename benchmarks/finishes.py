@@ -10,7 +10,7 @@ Two students of the same samples differ by their initial weights, views and orde
 splits the variance of what the students do on the test clips into that between samples and that between finishes. Then
 it compares the arms again with the mean over the finishes of each cell, which is the fairer question of the two: are
 these samples better, not was this student lucky. With --set they are finished in another way, and are a row of their
-own, named ARM+LABEL: what a method owes to its samples, and what to its last phase.
+own, named ARM+LABEL: what a method owes to its samples, and what to its last phase. Another --set needs another label.
 Keeps cell.json in OUT/*/CELL/finish-SEED or finish-LABEL-SEED; prints the table.
 """
 
@@ -94,15 +94,15 @@ def finish_all(out: Path, seed: int, given: argparse.Namespace) -> None:
 
 def finish(folder: Path, cell: Result, seed: int, teacher: Path, given: argparse.Namespace) -> None:
     """One more student of the samples of ``cell``, unless it is there, and what it does on the same clips."""
-    place, recordings = folder / "-".join(filter(None, ("finish", given.label, str(seed)))), given.folder
-    if results.read(place, cell.key):
+    kept, recordings = folder / "-".join(filter(None, ("finish", given.label, str(seed)))), given.folder
+    if results.read(kept, cell.key):
         return
-    place.mkdir(exist_ok=True)
-    model = place / "student.pt"
+    kept.mkdir(exist_ok=True)
+    model = kept / "student.pt"
     if not model.is_file():
         words = ["distill", str(teacher), "--student", cell.student, "--bank", str(folder / "student.run"),
                  "--seed", str(seed), "--out", str(model), *(word for each in given.set for word in ("--set", each))]
-        code = running.run_command([*words, "--force"], place / "output.txt")
+        code = running.run_command([*words, "--force"], kept / "output.txt")
         if code == running.INTERRUPTED:
             raise KeyboardInterrupt
         if code != 0:
@@ -113,10 +113,11 @@ def finish(folder: Path, cell: Result, seed: int, teacher: Path, given: argparse
         raise FramiError(f"{recordings} has other clips than {folder / results.FILE}.")
     found = evaluate(torch_model(opened.teacher, opened.card), clips)
     provenance = checkpoints.load(model).provenance
-    again = replace(cell, predicted=list(found.predicted), model_sha256=sha256(model), agreement=None,
-                    logits=found.logits.astype(float).round(running.DECIMALS).tolist(), verdict=provenance["verdict"],
-                    seconds=sum(provenance["seconds"].values()), version=__version__, compute=provenance["compute"])
-    again.write(place)
+    again = replace(cell, values=provenance["recipe"], predicted=list(found.predicted), model_sha256=sha256(model),
+                    agreement=None, logits=found.logits.astype(float).round(running.DECIMALS).tolist(),
+                    verdict=provenance["verdict"], seconds=sum(provenance["seconds"].values()), version=__version__,
+                    compute=provenance["compute"])
+    again.write(kept)
 
 
 def read(outs: Sequence[Path]) -> tuple[Result, list[Bank]]:

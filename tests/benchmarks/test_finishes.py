@@ -83,6 +83,7 @@ def test_samples_are_finished_again(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "| noise | 1 | 1 |" in capsys.readouterr().out  # other finishes are no cells
     assert finishes.main([*words, "--label", "hot", "--set", "distillation.finish.temperature=9"]) == 0
     assert "temperature = 9" in (folder / "finish-hot-7" / "student.run" / "recipe.toml").read_text()
+    assert results.read(folder / "finish-hot-7").values["distillation"]["finish"]["temperature"] == 9
     assert "| noise, finished with hot | 1 | 1 |" in capsys.readouterr().out
     replace(first, clips=[f"moved/{name}" for name in first.clips]).write(folder)
     assert finishes.main([*words[:-1], "8"]) == 3
