@@ -216,7 +216,8 @@ def _parse(table: dict[str, Any], where: str, model: type[T]) -> T:
     try:
         return model.model_validate(table)
     except ValidationError as error:
-        hint = ("A file that another version wrote may lack it: 'frami-edge recipes quick' gives its value."
+        known = "training" if model is TrainingRecipe else "quick"
+        hint = (f"A file that another version wrote may lack it: 'frami-edge recipes {known}' gives its value."
                 if error.errors()[0]["type"] == "missing" else "")
         raise FramiError(f"{where}: {explain(error, model)}", hint, exit_code=EXIT_USAGE) from error
 

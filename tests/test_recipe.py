@@ -180,6 +180,16 @@ def test_what_a_recipe_cannot_extend(tmp_path: Path) -> None:
         recipe.load_training("quick")
 
 
+def test_a_training_that_an_earlier_version_resolved_lacks_what_came_since(tmp_path: Path) -> None:
+    path = tmp_path / "teacher.recipe.toml"
+    whole = recipe.load_training("training").to_toml()
+    path.write_text("".join(line for line in whole.splitlines(keepends=True) if "clip_norm" not in line))
+    with pytest.raises(FramiError, match="training.clip_norm: Field required") as error:
+        recipe.load_training(str(path))
+    assert "'frami-edge recipes training' gives its value" in error.value.hint
+    assert recipe.load_training(str(path), ["training.clip_norm=0"]).training.clip_norm == 0  # as it was then
+
+
 nested = st.recursive(st.integers(), lambda inner: st.dictionaries(st.sampled_from("abcd"), inner, max_size=3))
 
 
