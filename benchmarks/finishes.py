@@ -86,9 +86,8 @@ def main(words: list[str] | None = None) -> int:
 
 def finish_all(out: Path, seed: int, given: argparse.Namespace) -> None:
     arms = given.arms.split(",") if given.arms else None
-    for folder in sorted(path.parent for path in out.glob(f"*/*/{results.FILE}")):
-        cell = results.read(folder)
-        if cell and cell.kind == "data-free" and (arms is None or cell.arm in arms):
+    for folder, cell in results.with_folders(out):
+        if cell.kind == "data-free" and (arms is None or cell.arm in arms):
             finish(folder, cell, seed, given.teacher or out / "teacher.pt", given)
 
 
@@ -124,11 +123,10 @@ def read(outs: Sequence[Path]) -> tuple[Result, list[Bank]]:
     """The teacher, and the banks by arm and seed, finished in their cells alone or again."""
     banks: dict[tuple[str, str, int], list[Result]] = {}
     teacher = None
-    for folder in sorted(path.parent for out in outs for path in out.glob(f"*/*/{results.FILE}")):
-        cell = results.read(folder)
-        if cell and cell.arm == "teacher":
+    for folder, cell in (found for out in outs for found in results.with_folders(out)):
+        if cell.arm == "teacher":
             teacher = cell
-        if cell and cell.kind == "data-free":
+        if cell.kind == "data-free":
             banks.setdefault((cell.arm, "", cell.seed), [cell])
             for path in sorted(folder.glob("finish-*")):
                 if again := results.read(path, cell.key):

@@ -87,5 +87,10 @@ def read(folder: Path, key: str | None = None) -> Result | None:
 
 def below(out: Path) -> list[Result]:
     """All results in a folder of :mod:`frami_edge.reproduce`."""
-    found = (read(path.parent) for path in sorted(out.glob(f"*/*/{FILE}")))
-    return [result for result in found if result]
+    return [result for _, result in with_folders(out)]
+
+
+def with_folders(out: Path) -> list[tuple[Path, Result]]:
+    """The same, each with the folder that it lies in."""
+    found = ((path.parent, read(path.parent)) for path in sorted(out.glob(f"*/*/{FILE}")))
+    return [(folder, result) for folder, result in found if result]

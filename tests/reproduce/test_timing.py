@@ -1,7 +1,6 @@
 """Estimates: durations, steps counted as the training counts them, and a few steps timed on the real networks."""
 
 import itertools
-import math
 from importlib import resources
 from pathlib import Path
 from types import SimpleNamespace
@@ -82,7 +81,7 @@ def test_a_few_steps_give_the_time_of_all(column: Column, monkeypatch: pytest.Mo
     samples, alternation, finish, fresh = 70 + 4 * 11, (5 - 2) * 30, 1000, 2 * 11
     assert timing.measured(cells(column)["frami"], column, COMPUTE) == samples + alternation + finish + fresh
     assert torch.equal(torch.get_rng_state(), before)
-    # a time budget is for the samples alone, and is not spent on the estimate; its seconds are those of the real clock
+    # a time budget is for the samples alone, and is not spent on the estimate
     budgeted = timing.measured(cells(column)["frami"], column, COMPUTE, 3600.0)
     by_recipe = timing.measured(cells(column, "inversion.minutes=60")["frami"], column, COMPUTE)
     assert budgeted == by_recipe == 3600 + finish + fresh
@@ -95,4 +94,4 @@ def test_a_few_steps_give_the_time_of_all(column: Column, monkeypatch: pytest.Mo
 
 
 def test_the_clock_of_the_estimate_is_a_real_one(column: Column) -> None:
-    assert 0 < timing.measured(cells(column)["kd"], column, COMPUTE) < math.inf
+    assert 0 < timing.measured(cells(column)["kd"], column, COMPUTE) < 600
