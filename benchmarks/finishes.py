@@ -27,11 +27,10 @@ import held_out
 import numpy as np
 from held_out import FIGURES, Figure
 
-from frami_edge import __version__, checkpoints
+from frami_edge import checkpoints
 from frami_edge.datasets import open_dataset
 from frami_edge.errors import EXIT_OK, FramiError
 from frami_edge.evaluation import evaluate, torch_model
-from frami_edge.files import sha256
 from frami_edge.reproduce import results, running
 from frami_edge.reproduce.results import Result
 from frami_edge.reproduce.tasks import ARMS, place
@@ -112,11 +111,7 @@ def finish(folder: Path, cell: Result, seed: int, teacher: Path, given: argparse
         raise FramiError(f"{recordings} has other clips than {folder / results.FILE}.")
     found = evaluate(torch_model(opened.teacher, opened.card), clips)
     provenance = checkpoints.load(model).provenance
-    again = replace(cell, values=provenance["recipe"], predicted=list(found.predicted), model_sha256=sha256(model),
-                    agreement=None, logits=found.logits.astype(float).round(running.DECIMALS).tolist(),
-                    verdict=provenance["verdict"], seconds=sum(provenance["seconds"].values()), version=__version__,
-                    compute=provenance["compute"])
-    again.write(kept)
+    replace(cell, values=provenance["recipe"], agreement=None, **running.outcome(model, found, provenance)).write(kept)
 
 
 def read(outs: Sequence[Path]) -> tuple[Result, list[Bank]]:

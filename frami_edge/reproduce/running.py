@@ -15,7 +15,7 @@ from typing import Any
 from frami_edge import __version__, checkpoints
 from frami_edge.datasets import Dataset
 from frami_edge.errors import FramiError
-from frami_edge.evaluation import evaluate, torch_model
+from frami_edge.evaluation import Evaluation, evaluate, torch_model
 from frami_edge.files import sha256, write_atomically
 from frami_edge.reproduce import results
 from frami_edge.reproduce.results import Result
@@ -110,15 +110,14 @@ class Runner:
         agreement = None
         if column.predicted and cell.kind != "teacher":
             agreement = found.agreements(column.predicted) / found.n
-        seconds = provenance.get("seconds", 0.0)
         return Result(
-            key, task.recipe, task.group, task.arm, cell.kind, cell.teacher, cell.student, column.data.name,
-            list(cell.test), task.seed, options.budget if task.data_free else "", task.values, list(test.labels),
-            [column.name(clip.path) for clip in test.clips], [clip.label for clip in test.clips], list(found.predicted),
-            found.logits.astype(float).round(DECIMALS).tolist(), agreement,
-            sum(seconds.values()) if isinstance(seconds, dict) else seconds, provenance.get("samples"),
-            provenance.get("verdict", {}), sha256(path), column.opened.sha256 if column.opened else "", __version__,
-            provenance.get("compute", ""), column.opened.source if column.opened and options.teacher else "")
+            key=key, recipe=task.recipe, group=task.group, arm=task.arm, kind=cell.kind, teacher=cell.teacher,
+            student=cell.student, dataset=column.data.name, test=list(cell.test), seed=task.seed,
+            budget=options.budget if task.data_free else "", values=task.values, labels=list(test.labels),
+            clips=[column.name(clip.path) for clip in test.clips], truth=[clip.label for clip in test.clips],
+            agreement=agreement, teacher_sha256=column.opened.sha256 if column.opened else "",
+            given_teacher=column.opened.source if column.opened and options.teacher else "",
+            **outcome(path, found, provenance))
 
     def adopt_teacher(self, task: Task, column: Column, result: Result) -> None:
         """Let the column's other cells use the teacher that ``task`` made, or that was given."""
@@ -128,6 +127,17 @@ class Runner:
         column.predicted = tuple(result.predicted)
         card = column.opened.card.to_toml()
         write_atomically(card_file(task, options), lambda aside: aside.write_text(card, encoding="utf-8"))
+
+
+def outcome(model: Path, found: Evaluation, provenance: dict[str, Any]) -> dict[str, Any]:
+    """The fields of :class:`Result` that say what a model did on the test clips, and how it was made."""
+    seconds = provenance.get("seconds", 0.0)
+    return {
+        "predicted": list(found.predicted), "logits": found.logits.astype(float).round(DECIMALS).tolist(),
+        "seconds": sum(seconds.values()) if isinstance(seconds, dict) else seconds,
+        "samples": provenance.get("samples"), "verdict": provenance.get("verdict", {}), "model_sha256": sha256(model),
+        "version": __version__, "compute": provenance.get("compute", ""),
+    }
 
 
 def card_file(task: Task, options: Options) -> Path:
