@@ -82,6 +82,7 @@ class Phase(Table):
     steps: Count
     temperature: Positive
     lr: Positive
+    clip_norm: NotNegative
     frame_reuse: NotNegative  # eta
     utterance_reuse: NotNegative  # xi
     warp_bands: NotNegative  # furthest stretch of the samples along the Mel axis, as a share

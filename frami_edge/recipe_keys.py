@@ -6,6 +6,7 @@ PHASE = {
     "steps": "Steps of SGD.",
     "temperature": "T of the imitation, KL * T^2 (Eq. 10).",
     "lr": "Learning rate of SGD at its highest.",
+    "clip_norm": "Largest norm of the gradient, which is scaled down to it; 0 for none.",
     "frame_reuse": "eta: weight of the teacher's hidden states before the pooling (Eq. 6); 0 leaves it out.",
     "utterance_reuse": "xi: weight of the teacher's hidden states after the pooling (Eq. 9); 0 leaves it out.",
     "warp_bands": "Furthest stretch along the Mel axis, as a share.",

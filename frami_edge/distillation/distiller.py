@@ -164,6 +164,8 @@ class Distiller:
         if self.maps is not None:
             self.maps_optimizer.zero_grad(set_to_none=True)
         self.processes.backward(total)
+        if self.phase.clip_norm:
+            torch.nn.utils.clip_grad_norm_(self.student.parameters(), self.phase.clip_norm)
         self.optimizer.step()
         if self.maps is not None:
             self.maps_optimizer.step()

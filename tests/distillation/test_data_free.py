@@ -180,6 +180,21 @@ def test_a_student_learns_its_teacher() -> None:
     assert history[-1]["utterance_reuse"] < history[0]["utterance_reuse"]
 
 
+def test_clipped_gradients_keep_the_first_steps_of_a_resnet_from_blowing_up() -> None:
+    """At the rate and temperature of the alternation; as in tests/test_training.py."""
+    teacher, settings = make_teacher(), quick().distillation
+    assert isinstance(teacher.net, networks.Network)
+    teacher.net.classifier.weight.mul_(30)
+    worst = {}
+    for clip_norm in (0.0, 1.0):
+        torch.manual_seed(0)
+        phase = settings.alternate.model_copy(update={"clip_norm": clip_norm})
+        distiller = Distiller(teacher, networks.build("res18", 4), settings, phase, 40, choose("cpu", "float32"))
+        lesson = distiller.ask(torch.randn(8, 40, 50) - 9 + torch.randn(8, 40, 1))
+        worst[clip_norm] = max(distiller.learn(lesson)["kd"] for _ in range(5))
+    assert worst[0.0] > 5 * worst[1.0]
+
+
 def test_replay_asks_the_teacher_every_third_time() -> None:
     replay = Replay(3)
     wanted = []
