@@ -49,13 +49,13 @@ def make_teacher(time_dependent: bool = True) -> Teacher:
 
 
 def distil(folder: Path, device: torch.device, method: str = "quick", time_dependent: bool = True,
-           stop: Progress | None = None, more: tuple[str, ...] = WIDE) -> tuple[Network, Verdict]:
+           stop: Progress | None = None) -> tuple[Network, Verdict]:
     def report(progress: Progress) -> None:
         if stop and (progress.phase, progress.done) == (stop.phase, stop.done):
             raise KeyboardInterrupt
 
     run = DataFreeDistillation(make_teacher(time_dependent), "sha", "dscnn_s",
-                               recipe.load(method, [*small.VALUES, *more]), Compute(device, torch.float32),
+                               recipe.load(method, [*small.VALUES, *WIDE]), Compute(device, torch.float32),
                                RunDirectory(folder), seed=0)
     student = run.run(report)
     return student, run.verdict(student)
@@ -63,7 +63,7 @@ def distil(folder: Path, device: torch.device, method: str = "quick", time_depen
 
 @torch.no_grad()
 def off(network: Network, other: Network) -> float:
-    """The largest distance between two weights of the same name, as a share of the longer."""
+    """The largest distance between two weights of the same name, as a share of the first."""
     pairs = zip(network.parameters(), other.parameters(), strict=True)
     return max(float((one - two).norm() / one.norm().clamp_min(1e-3)) for one, two in pairs)
 
@@ -116,8 +116,8 @@ def test_networks_learn_there(name: str, monkeypatch: pytest.MonkeyPatch) -> Non
     logits, gradients = learn(CPU)
     with elsewhere.there(monkeypatch) as device:
         others, other_gradients = learn(device)
-    torch.testing.assert_close(logits, others)
-    assert len(gradients) == len(other_gradients) > 0
+    assert len(gradients) > 0
+    torch.testing.assert_close((logits, gradients), (others, other_gradients), rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("taught", [False, True])
