@@ -43,15 +43,13 @@ class _ChannelStatistics(torch.autograd.Function):
 
 
 def _mean_and_variance(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Per-channel mean and biased variance in float32, also for bf16 input; on the CPU from the fused operator."""
+    """Per-channel mean and biased variance in float32, also for bf16 input; on the CPU by the fused operator."""
     if x.device.type != "cpu":
         variance, mean = torch.var_mean(x.float(), dim=[axis for axis in range(x.dim()) if axis != 1], correction=0)
         return mean, variance
-    channels = x.shape[1]
-    keep = torch.zeros(channels, device=x.device), torch.ones(channels, device=x.device)
-    epsilon = 1e-12
-    _, mean, inverse = torch.native_batch_norm(x, None, None, *keep, True, 0.0, epsilon)
-    return mean, (inverse.pow(-2) - epsilon).clamp_min(0.0)
+    running = torch.zeros(x.shape[1]), torch.ones(x.shape[1])  # float32, so that those of bf16 are float32 too
+    mean, variance = torch.batch_norm_update_stats(x, *running, momentum=0.0)
+    return mean, variance
 
 
 def channel_statistics(x: Tensor) -> Statistics:
