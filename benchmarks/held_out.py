@@ -154,14 +154,14 @@ def table(groups: Sequence[Group], against: str) -> str:
         lines.append(f"| {ARMS.get(arm, arm)} | {len(inside)} | {len(minutes)} | "
                      f"{sum(len(group.teacher.truth) for group in inside)} | {' | '.join(shown)} | "
                      f"{np.mean(minutes):.1f} |")
-    for name, (figure, factor, decimals) in FIGURES.items():
+    rivals = [arm for arm in arms if arm != against and any({arm, against} <= set(group.cells) for group in groups)]
+    for name, (figure, factor, decimals) in FIGURES.items() if rivals else ():
         lines += ["", f"| {ARMS.get(against, against)} minus, {name} | mean | 95 % interval, over clips and seeds "
                       "| p, over clips and seeds | by seed | by group | p, over groups |",
                       "|---|---|---|---|---|---|---|"]
-        for arm in arms:
+        for arm in rivals:
             inside = [group for group in groups if {arm, against} <= set(group.cells)]
-            if arm != against and inside:
-                lines.append(compared(arm, against, inside, figure, factor, decimals))
+            lines.append(compared(arm, against, inside, figure, factor, decimals))
     return "\n".join(lines)
 
 

@@ -36,6 +36,11 @@ def test_only_seeds_in_common_are_compared() -> None:
     assert "| FRAMI | 1 | 2 | 40 | 50.0 |" in table and "| noise | +25.0 |" in table
 
 
+def test_nothing_is_compared_where_there_is_one_arm() -> None:
+    groups = [held_out.Group("ann", TEACHER, {"frami": {0: cell("frami", 40)}})]
+    assert "minus" not in held_out.table(groups, "frami") and "| FRAMI | 1 | 1 |" in held_out.table(groups, "frami")
+
+
 def test_seeds_are_resampled_where_there_are_several() -> None:
     """A gain that one seed has and another has not is no finding, however many clips there are."""
     two = {"frami": {seed: cell("frami", right, seed) for seed, right in enumerate((40, 28))},
@@ -54,7 +59,7 @@ def test_p_over_groups_counts_the_signs(gains: list[float], p: float) -> None:
     assert held_out.sign_flips(gains) == held_out.sign_flips([-gain for gain in gains]) == pytest.approx(p)
 
 
-@pytest.mark.parametrize("cells", ["digits-held-out", "digits-held-out-8m", "esc10-held-out"])
+@pytest.mark.parametrize("cells", ["digits-held-out", "digits-held-out-8m", "digits-held-out-res34", "esc10-held-out"])
 def test_the_results_that_are_told_are_those_of_the_cells_that_are_kept(cells: str) -> None:
     """docs/results.md has the table that the command beside it prints."""
     docs = Path(__file__).parents[2] / "docs"
