@@ -112,7 +112,7 @@ def card(data: Dataset, group: str) -> TeacherCard:
     usual = default_card(data)
     clip = usual.clip.model_copy(update={"sample_rate": 8000})
     frontend = MelSpec(n_fft=256, win_length=256, hop_length=160, n_mels=32, f_min=50.0, f_max=4000.0,
-                       frames=round(50 * usual.clip.seconds))
+                       frames=0 if usual.clip.preparation == "crop" else round(50 * usual.clip.seconds))
     small = usual.model_copy(update={"clip": clip, "frontend": frontend})
     return with_normalisation(small, recordings.load(data.split(group)[0].clips, small))
 

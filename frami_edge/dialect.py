@@ -96,7 +96,7 @@ class MelSpec(Table):
     db_reference: Annotated[float | Literal["max"], BeforeValidator(_reference)] = 1.0
     top_db: Annotated[float, Field(strict=False, ge=0, allow_inf_nan=False)] = 0.0  # 0 keeps all
     n_mfcc: Annotated[int, Field(ge=0)] = 0  # coefficients kept, where kind is "mfcc"
-    frames: Annotated[int, Field(ge=0)] = 0  # frames kept of each clip; 0 keeps all
+    frames: Annotated[int, Field(ge=0)] = 0  # frames kept of each clip, or of each crop in training; 0 keeps all
     normalisation: Normalisation = Normalisation()
 
     @model_validator(mode="after")

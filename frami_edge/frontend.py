@@ -100,7 +100,10 @@ class MelFrontend(nn.Module):
 
     @classmethod
     def from_card(cls, card: TeacherCard) -> "MelFrontend":
-        return cls(card.frontend, card.clip.sample_rate, card.clip.level)
+        """The front-end of a card. Of cropped sounds ``frames`` are those of a crop: longer clips are heard whole."""
+        whole = card.clip.preparation == "crop"
+        spec = card.frontend.model_copy(update={"frames": 0}) if whole else card.frontend
+        return cls(spec, card.clip.sample_rate, card.clip.level)
 
     def forward(self, wave: Tensor) -> Tensor:
         """What the network hears (batch, rows, frames) of (batch, samples)."""

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from frami_edge import recordings
 from frami_edge.card import Clip as ClipTable
-from frami_edge.card import TeacherCard
+from frami_edge.card import MelSpec, TeacherCard
 from frami_edge.datasets import Clip
 from frami_edge.errors import FramiError
 from frami_edge.frontend import MelFrontend
@@ -41,6 +41,19 @@ def write_noise(folder: Path, *lengths: int) -> list[Clip]:
         soundfile.write(path, generator.uniform(-0.3, 0.3, length), 16000, subtype="FLOAT")
         clips.append(Clip(path, index % 2, ""))
     return clips
+
+
+def test_cropped_sounds_are_heard_whole_whatever_is_kept_of_a_crop(tmp_path: Path) -> None:
+    """The trap: a vendor drops the last frame of his crops of a second, and of a minute a second would be heard."""
+    kept = MelSpec(frames=100)
+    crop, pad = (card(each, seconds=1.0).model_copy(update={"frontend": kept}) for each in ("crop", "end-pad"))
+    assert crop.frames == pad.frames == 100
+    clips = write_noise(tmp_path, 48000)
+    assert recordings.load(clips, crop).lengths.tolist() == [301]
+    assert recordings.load(clips, pad).lengths.tolist() == [100]
+    wave = 0.1 * torch.randn(1, 48000)
+    later = torch.cat([wave[:, :20000], torch.zeros(1, 28000)], 1)
+    assert not torch.equal(MelFrontend.from_card(crop)(wave)[..., 200:], MelFrontend.from_card(crop)(later)[..., 200:])
 
 
 @given(lengths=st.lists(st.integers(5, 30), min_size=1, max_size=5), seed=st.integers(0, 1000))
