@@ -54,7 +54,7 @@ def first_batch_norms(teacher: Teacher) -> list[str]:
 
     handles = [module.register_forward_pre_hook(note(name)) for name, module in modules.items()]
     try:
-        teacher(torch.zeros(2, teacher.card.frontend.n_mels, teacher.card.frames))
+        teacher(torch.zeros(2, teacher.card.frontend.rows, teacher.card.frames))
     finally:
         for handle in handles:
             handle.remove()

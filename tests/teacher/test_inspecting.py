@@ -65,6 +65,16 @@ def test_right_cards_are_not_doubted(true: TeacherCard) -> None:
     assert len(found.fit.layers) == 3 and all(0.8 < layer.variance_ratio < 1.25 for layer in found.fit.layers)
 
 
+def test_cepstra_have_other_rows_than_mel_bands() -> None:
+    """A network over the 13 coefficients of 40 bands, which takes no 40 rows."""
+    cepstra = card(kind="mfcc", n_mfcc=13, log="db", log_offset=1e-10).model_copy(update={"layout": "BFT"})
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv1d(13, 16, 3), nn.BatchNorm1d(16), nn.ReLU(), nn.AdaptiveAvgPool1d(1), nn.Flatten(),
+                            nn.Linear(16, 3))
+    found = check_card(Teacher(taught(cepstra, network), cepstra))
+    assert found.fit is not None and found.fit.gap < 0.3 and not found.warning
+
+
 @pytest.mark.parametrize("end", [1.0, 0.85])
 def test_recordings_without_high_frequencies_are_no_reason_to_doubt_a_card(end: float) -> None:
     """A BatchNorm over the bands, as PANNs have it, remembers that the upper ones were always silent."""
