@@ -69,8 +69,8 @@ def probe(batch: int, n_mels: int, frames: int) -> Tensor:
 @torch.no_grad()
 def works_channels_last(net: nn.Module, run: Callable[[], Any]) -> bool:
     """Whether ``run`` works with weights in that memory format: vendors write ``view`` where it takes ``reshape``."""
-    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     try:
+        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # refuses weights of five axes
         run()
     except RuntimeError:
         return False

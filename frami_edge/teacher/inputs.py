@@ -1,7 +1,7 @@
 """What a network takes, found by trying: layouts, Mel bands, lengths, and whether one clip alone gives the same."""
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -98,11 +98,22 @@ def find_lengths(net: nn.Module, layout: Layout, n_mels: int) -> Lengths:
         halves = (layout.frames // 2, layout.frames - 16)
         if not any(each > 0 and takes(net, layout.name, n_mels, each) for each in halves):
             return Lengths(layout.frames, True)
-    refused, taken = 0, layout.frames
-    while taken - refused > 1:
-        middle = (refused + taken) // 2
-        refused, taken = (refused, middle) if takes(net, layout.name, n_mels, middle) else (middle, taken)
-    return Lengths(taken, False)
+    return Lengths(shortest(lambda frames: takes(net, layout.name, n_mels, frames), layout.frames), False)
+
+
+def shortest(taken: Callable[[int], bool], frames: int) -> int:
+    """The smallest number of frames that is ``taken``, where ``frames`` is and each longer clip too.
+
+    Doubled from 1, then by bisection: most networks take a few frames, and short clips cost little.
+    """
+    refused, longer = 0, 1
+    while longer < frames and not taken(longer):
+        refused, longer = longer, 2 * longer
+    longer = min(longer, frames)
+    while longer - refused > 1:
+        middle = (refused + longer) // 2
+        refused, longer = (refused, middle) if taken(middle) else (middle, longer)
+    return longer
 
 
 def alone_and_together(net: nn.Module, layout: Layout, n_mels: int) -> str:

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import torch
@@ -15,12 +16,13 @@ from frami_edge.networks.base import Hidden
 from frami_edge.probing import find_taps, probe, works_channels_last
 from frami_edge.teacher import declared
 from frami_edge.teacher.frozen import CheapGradients
-from frami_edge.teacher.inputs import arrange
+from frami_edge.teacher.inputs import arrange, shortest
 from frami_edge.teacher.program import ANY_LENGTH, Program
 
 BatchNorm = nn.modules.batchnorm._BatchNorm  # of any number of axes
 OutputKind = Literal["logits", "log_softmax", "softmax"]
 SMALLEST_PROBABILITY = 1e-20
+LAST_OPERATIONS = 6  # of a network, among which a sigmoid is its output's: squeezed, pooled or clamped afterwards
 MOST_FRAMES = 2**17  # of a clip: more than 20 minutes at 100 frames a second
 
 
@@ -28,7 +30,7 @@ class Teacher(nn.Module):
     """A frozen classifier of normalised log-Mels (batch, n_mels, frames).
 
     A network that takes but one length (it flattens time, or was exported so) is given clips repeated, or cut, to that
-    length.
+    length; one that takes no less than some length, clips repeated to it.
 
     Args:
         net: the network, taking the card's layout.
@@ -50,15 +52,19 @@ class Teacher(nn.Module):
                              "Compare its sample rate, seconds and hop_length with the vendor's description.")
         self.frames_at = frames_at
         self.net, self.card = net.eval().requires_grad_(False), card
+        self.writes_input = False
         self.eval()
         self.recurrent = is_recurrent(net)
         self.lengths = declared.lengths(net, card, self._call) if isinstance(net, Program) else ANY_LENGTH
         taps = find_taps(net, self._call, card.frontend.rows, card.frames, card.classes, frames_at)
         fixed = card.frames if self.lengths == (card.frames, card.frames) else taps.fixed_frames
         self.taps = dataclasses.replace(taps, fixed_frames=fixed)
-        self._check_output_kind()
         example = probe(2, card.frontend.rows, card.frames)
         self.channels_last = works_channels_last(net, lambda: self._call(example))
+        self.writes_input = not torch.equal(example, probe(2, card.frontend.rows, card.frames))
+        self._check_output_kind()
+        if fixed is None and self.lengths == ANY_LENGTH:
+            self.lengths = (shortest(self._takes, card.frames), ANY_LENGTH[1])
 
     def train(self, mode: bool = True) -> "Teacher":
         """A teacher never trains: its BatchNorms would drift towards the samples."""
@@ -97,13 +103,29 @@ class Teacher(nn.Module):
         """The network's own output, whatever it is."""
         differentiated = log_mel.requires_grad and torch.is_grad_enabled()
         cheap = CheapGradients() if differentiated else contextlib.nullcontext()
+        if self.writes_input:  # preprocessing in place would change what the student hears too
+            log_mel = log_mel.clone()
         with eval_backward(self.recurrent, log_mel), cheap:
             return self.net(arrange(log_mel, self.card.layout))
+
+    @torch.no_grad()
+    def _takes(self, frames: int) -> bool:
+        """Whether clips of so many frames give finite outputs: views and chunks of a clip are shorter than it."""
+        with contextlib.suppress(Exception):  # the vendor's code may raise anything
+            output = self._call(probe(2, self.card.frontend.rows, frames))
+            return bool(clip_output(output, 2, self.card.classes).isfinite().all())
+        return False
 
     def _to_length(self, log_mel: Tensor) -> Tensor:
         given, fixed = log_mel.shape[-1], self.taps.fixed_frames
         wanted = fixed or min(max(given, self.lengths[0]), self.lengths[1])
         return log_mel if wanted == given else log_mel.repeat(1, 1, -(-wanted // given))[..., :wanted]
+
+    @torch.enable_grad()
+    def _ends_in_sigmoid(self, batch: Tensor) -> bool:
+        """Values between 0 and 1 alone do not tell: a network that has not learnt much gives such logits."""
+        output = clip_output(self._call(batch.clone().requires_grad_()), len(batch), self.card.classes)
+        return any("Sigmoid" in name for name in _behind(output.grad_fn, LAST_OPERATIONS))
 
     @torch.no_grad()
     def _check_output_kind(self) -> None:
@@ -112,10 +134,22 @@ class Teacher(nn.Module):
         values = clip_output(self._call(batch), 2, self.card.classes).float()
         found = output_kind(values)
         declared = self.card.output
+        if found == "logits" and bool(((values >= 0) & (values <= 1)).all()) and self._ends_in_sigmoid(batch):
+            raise FramiError("The network ends in a sigmoid: one decision for each class, and they do not sum to 1.",
+                             "A student is taught one class for each clip. Where just one is right, let the code that "
+                             "builds the network return what goes into the sigmoid (--arch model.py:build).")
         if found != declared and not (found == "log_softmax" and declared == "logits"):  # those are logits too
             raise FramiError(f"The card says output = \"{declared}\", and the network gives {found}: a row of its "
                              f"output sums to {float(values.sum(1)[0]):.3g}.",
                              f"Write output = \"{found}\" in the card.")
+
+
+def _behind(node: Any, depth: int) -> Iterator[str]:
+    """Names of the operations that an output comes from, at most ``depth`` of them back."""
+    if node is not None and depth:
+        yield node.name()
+        for before, _ in node.next_functions:
+            yield from _behind(before, depth - 1)
 
 
 def output_kind(values: Tensor) -> OutputKind:

@@ -1,5 +1,7 @@
 """Hidden states found by probing: in our networks, and in ones written by others."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -264,3 +266,57 @@ def test_the_declared_kind_of_output_is_checked(kind: str, declared: str) -> Non
     net.wrap = lambda y: y
     for temperature in (1.0, 4.0, 20.0):
         torch.testing.assert_close((logits / temperature).softmax(1), (net(x) / temperature).softmax(1))
+
+
+@pytest.mark.parametrize("head", [torch.sigmoid, lambda y: y.sigmoid().clamp(1e-7, 1 - 1e-7).unsqueeze(2)])
+def test_a_sigmoid_is_refused(head: Callable[[Tensor], Tensor]) -> None:
+    """Its values are neither logits nor probabilities of one class among all."""
+    torch.manual_seed(1)
+    with pytest.raises(FramiError, match="ends in a sigmoid") as raised:
+        Teacher(Headed(head), CARD.model_copy(update={"layout": "BFT"}))
+    assert "--arch" in raised.value.hint
+
+
+def test_logits_that_lie_between_0_and_1_by_chance_are_no_sigmoid() -> None:
+    Teacher(Headed(lambda y: 0.5 + 1e-3 * y), CARD.model_copy(update={"layout": "BFT"}))
+
+
+class Halving(nn.Module):
+    """As CNN14: poolings that leave nothing of a clip of less than 32 frames."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution, self.bn, self.out = nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.bn(self.convolution(x))
+        for _ in range(5):
+            y = nn.functional.avg_pool2d(y, 2)
+        return self.out(y.mean((2, 3)))
+
+
+def test_a_network_that_takes_no_short_clips_is_given_them_repeated() -> None:
+    teacher = Teacher(Halving(), CARD)
+    assert teacher.lengths[0] == 32
+    x = torch.randn(2, 40, 20)
+    torch.testing.assert_close(teacher(x), teacher(torch.cat([x, x[..., :12]], 2)))
+    assert torch.isfinite(teacher.forward_hidden(x[..., :3]).pooled).all()
+
+
+def test_preprocessing_in_place_does_not_change_what_the_student_hears() -> None:
+    class Shifting(VendorNet):
+        def forward(self, x: Tensor) -> Tensor:
+            x -= 1.0
+            return super().forward(x)
+
+    teacher, x = Teacher(Shifting(), CARD), torch.zeros(2, 40, 64)
+    teacher(x)
+    assert teacher.writes_input and not x.any()
+    teacher(x.requires_grad_()).sum().backward()  # in place on a leaf would not be differentiable at all
+    assert not Teacher(VendorNet(), CARD).writes_input
+
+
+def test_weights_of_five_axes_are_left_as_they_are() -> None:
+    net = VendorNet()
+    net.register_buffer("table", torch.zeros(1, 2, 1, 2, 1))
+    assert not Teacher(net, CARD).channels_last
