@@ -57,6 +57,13 @@ class Inversion(Table):
     prepare: bool  # give samples the clip preparation of the teacher's card
     bank_samples: PositiveInt  # oldest samples leave
 
+    @model_validator(mode="after")
+    def _says_steps_once(self) -> "Inversion":
+        if self.restart and self.steps != self.first_steps:
+            raise ValueError(f"with restart = true every batch is a first one, and steps = {self.steps} would be "
+                             f"without effect: give steps and first_steps ({self.first_steps}) the same value")
+        return self
+
     def steps_of(self, batch: int) -> int:
         """Steps that batch number ``batch`` takes; the first is 0."""
         return self.first_steps if batch == 0 or self.restart else self.steps

@@ -214,3 +214,9 @@ def test_any_text_is_a_recipe_or_an_error(tmp_path_factory: pytest.TempPathFacto
     path.write_text(text, encoding="utf-8")
     with pytest.raises(FramiError):
         recipe.load(str(path))
+
+
+def test_steps_that_would_be_without_effect_are_refused() -> None:
+    with pytest.raises(FramiError, match=r"steps = 50 would be without effect.*first_steps \(200\)"):
+        recipe.load("paper", ["inversion.steps=50"])
+    assert recipe.load("paper", ["inversion.steps=50", "inversion.first_steps=50"]).inversion.planned_steps(2) == 100
