@@ -1,5 +1,6 @@
 """``frami-edge demo``: distill, export and bench, one after another, on the teacher that ships with the package."""
 
+import hashlib
 import json
 import time
 from importlib import resources
@@ -10,6 +11,7 @@ import typer
 from rich.markup import escape
 
 from frami_edge.cli import console, options
+from frami_edge.errors import FramiError
 
 if TYPE_CHECKING:
     from frami_edge.teacher.opening import OpenedTeacher
@@ -40,12 +42,15 @@ def demo(
 
     started = time.monotonic()
     teacher, student = folder / "teacher.pt", folder / "student.pt"
-    for path in (student, student.with_suffix(".onnx")):
-        refuse_overwrite(path, force)
+    refuse_overwrite(student.with_suffix(".onnx"), force)
+    distilled = student.is_file() and not force and _is_the_demos(student)  # and interrupted before it was exported
+    if not distilled:
+        refuse_overwrite(student, force)
     if not (teacher.is_file() and teacher.read_bytes() == packaged_teacher()):  # an interrupted demo left it there
         refuse_overwrite(teacher, force)
         unpack_teacher(teacher)
-    _distill(open_teacher(teacher), teacher, student, force)
+    if not distilled:
+        _distill(open_teacher(teacher), teacher, student, force)
     model = _export(student)
     report = _bench(model)
     console.out.print(f"\nDone in {(time.monotonic() - started) / 60:.1f} minutes.\n"
@@ -62,6 +67,17 @@ def unpack_teacher(path: Path) -> None:
 
 def packaged_teacher() -> bytes:
     return resources.files("frami_edge.demo").joinpath("teacher.pt").read_bytes()
+
+
+def _is_the_demos(student: Path) -> bool:
+    """Whether it was distilled from the packaged teacher."""
+    from frami_edge import checkpoints
+
+    teacher = hashlib.sha256(packaged_teacher()).hexdigest()
+    try:
+        return checkpoints.load(student).provenance.get("teacher_sha256") == teacher
+    except FramiError:
+        return False
 
 
 def _distill(opened: "OpenedTeacher", teacher: Path, student: Path, force: bool) -> None:

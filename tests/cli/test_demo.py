@@ -63,3 +63,21 @@ def test_nobodys_files_are_replaced(tmp_path: Path, name: str) -> None:
     result = runner.invoke(app, ["demo", "--dir", str(tmp_path)])
     assert result.exit_code == 2 and f"{name} exists already" in result.stderr
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, "precious")]
+
+
+def test_an_interrupted_demo_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also between its commands: the student of the first one is taken as it is."""
+    monkeypatch.setattr(demo, "OVERRIDES", TINY)
+    monkeypatch.setattr(demo, "RUNS", 10)
+
+    def interrupt(student: Path) -> Path:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as during:
+        during.setattr(demo, "_export", interrupt)
+        assert runner.invoke(app, ["demo", "--dir", str(tmp_path)]).exit_code != 0
+    made = (tmp_path / "student.pt").read_bytes()
+    result = runner.invoke(app, ["demo", "--dir", str(tmp_path)])
+    assert result.exit_code == 0, result.stderr
+    assert "$ frami-edge distill" not in result.stdout and (tmp_path / "student.onnx").is_file()
+    assert (tmp_path / "student.pt").read_bytes() == made
