@@ -13,7 +13,7 @@ from frami_edge.inversion import batch_norm, losses, views
 from frami_edge.inversion.bank import Bank, Samples
 from frami_edge.inversion.embedding import Head, stage_statistics
 from frami_edge.inversion.sources import Source
-from frami_edge.inversion.synthesizer import Synthesized, Synthesizer, Told, balanced_labels, nobody
+from frami_edge.inversion.synthesizer import Labels, Synthesized, Synthesizer, Told, nobody
 from frami_edge.networks.base import Network
 from frami_edge.recipe import Inversion
 from frami_edge.teacher.frozen import CheapGradients
@@ -58,12 +58,13 @@ class Inverter(Synthesizer):
         known = self.card.frontend.rows if self.input_by_band else 1
         self.input_target = batch_norm.Statistics(torch.zeros(known, device=compute.device),
                                                   torch.ones(known, device=compute.device))
+        self.labels = Labels(self.card.classes)
         self.batches_made = 0
 
     def synthesize(self, student: Network | None, bank: Bank, told: Told = nobody, until: float = math.inf
                    ) -> Synthesized:
         """One batch: the samples of the step with the lowest L_inv."""
-        labels = balanced_labels(self.settings.batch_size, self.card.classes).to(self.compute.device)
+        labels = self.labels.draw(self.settings.batch_size).to(self.compute.device)
         uniform = torch.rand(len(labels), 1, device=self.compute.device)
         best: _Step | None = None
         self.source.begin()
@@ -96,7 +97,7 @@ class Inverter(Synthesizer):
             "source": self.source.state_dict(), "lengths": self.lengths.state_dict(),
             "lengths_optimizer": self.lengths_optimizer.state_dict(), "head": self.head.state_dict(),
             "head_optimizer": self.head_optimizer.state_dict(), "history": self.history.state_dict(),
-            "batches_made": self.batches_made,
+            "batches_made": self.batches_made, "waiting_labels": self.labels.waiting,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -107,6 +108,7 @@ class Inverter(Synthesizer):
         self.head_optimizer.load_state_dict(state["head_optimizer"])
         self.history.load_state_dict(state["history"], self.compute.device)
         self.batches_made = state["batches_made"]
+        self.labels.waiting = state.get("waiting_labels", self.labels.waiting)  # checkpoints of before have none
 
     def _backward(self, log_mel: Tensor, labels: Tensor, student: Network | None, bank: Bank) -> _Step:
         """One step's losses, with their gradients left in source and head.

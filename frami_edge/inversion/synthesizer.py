@@ -98,7 +98,21 @@ def make_synthesizer(teacher: Teacher, settings: Inversion, compute: Compute) ->
     return Inverter(teacher, settings, compute, sources[settings.method](teacher.card, settings, compute))
 
 
-def balanced_labels(count: int, classes: int) -> Tensor:
-    """``count`` labels, each class as often as any other up to one; which ones get one more is random."""
-    rounds = -(-count // classes)
-    return torch.cat([torch.randperm(classes) for _ in range(rounds)])[:count]
+class Labels:
+    """The classes that batches are asked for: each as often as any other, up to one.
+
+    Within a batch where it has room for all; else over batches, by going on where the one before ended.
+    """
+
+    def __init__(self, classes: int) -> None:
+        self.classes = classes
+        self.waiting = torch.empty(0, dtype=torch.long)  # of a permutation that a batch had no room for
+
+    def draw(self, count: int) -> Tensor:
+        """``count`` labels; which classes get one more, and their order, is random."""
+        drawn = [self.waiting]
+        while sum(map(len, drawn)) < count:
+            drawn.append(torch.randperm(self.classes))
+        labels = torch.cat(drawn)
+        self.waiting = labels[count:].clone() if self.classes > count else self.waiting
+        return labels[:count]
