@@ -46,6 +46,9 @@ class Alone:
         """The states of all processes, in the first one; empty in the others."""
         return [state]
 
+    def share_buffers(self, module: nn.Module) -> None:
+        """Give BatchNorms everywhere the running statistics of the first process: each has those of its own share."""
+
 
 class Together(Alone):
     """This process among others, by Lightning Fabric.
@@ -73,6 +76,10 @@ class Together(Alone):
         states: list[Any] | None = [None] * self.size if self.rank == 0 else None
         self._or_told(torch.distributed.gather_object, on_cpu(state), states)
         return states or []
+
+    def share_buffers(self, module: nn.Module) -> None:
+        for buffer in module.buffers():
+            self._or_told(torch.distributed.broadcast, buffer, 0)
 
     def backward(self, total: torch.Tensor) -> None:
         self._or_told(total.backward)

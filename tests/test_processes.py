@@ -39,7 +39,7 @@ opened = open_teacher(Path(teacher))
 work = DataFreeDistillation(opened.teacher, opened.sha256, "dscnn_s", load("quick", overrides), compute,
                             RunDirectory(Path(folder) / "run"), 0, together)
 student = work.run()
-seen = {"size": together.size, "parameters": dict(student.named_parameters()), "bank": work.bank.whole()._asdict()}
+seen = {"size": together.size, "parameters": student.state_dict(), "bank": work.bank.whole()._asdict()}
 torch.save(processes.on_cpu(seen), Path(folder) / f"seen-{together.rank}.pt")
 """
 
@@ -176,6 +176,7 @@ def test_alone_nothing_is_shared() -> None:
     assert ALONE.wrap(layer, "forward") == layer.forward
     assert ALONE.agreed(True) is True and ALONE.agreed(False) is False
     assert ALONE.gathered({"a": 1}) == [{"a": 1}]
+    ALONE.share_buffers(layer)
 
 
 @pytest.mark.parametrize(("text", "lost"), [

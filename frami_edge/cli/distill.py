@@ -98,7 +98,7 @@ def register(app: typer.Typer) -> None:
         opened = open_teacher(teacher, card=card, arch=arch, trust=trust, frames_at=frames_at,
                               features_at=features_at)
         overrides = [*switches, *(set_ or []), *_without_bn(opened, without_bn)]
-        if not resume:  # it was checked when the run was started
+        if not (resume and RunDirectory(out.with_suffix(".run")).exists()):  # it was checked when the run was started
             _check_card(opened, believe_card)
         run_distill(opened, teacher, student, out, recipe=recipe, overrides=overrides, seed=seed, resume=resume,
                     force=force, device=device, precision=precision, strategy=strategy, bank=bank)
@@ -218,11 +218,11 @@ def _with_progress(work: Any) -> Any:
         """Seconds where there is a time budget, else steps."""
         if inversion.minutes:
             return round(before + time.monotonic() - started)
-        return steps or inversion.planned_steps(work.batches)
+        return steps or work.planned_steps(work.batches)
 
     with console.progress() as bars:
         samples = bars.add_task("samples", losses="", completed=done_of_samples(0),
-                                total=60 * inversion.minutes or inversion.planned_steps(inversion.batches))
+                                total=60 * inversion.minutes or work.planned_steps(inversion.batches))
         student = bars.add_task("student", total=finish, completed=work.finish_steps, losses="", start=False,
                                 visible=finish > 0)
 

@@ -62,6 +62,10 @@ def _state_of(bank: "RunDirectory", run: "RunDirectory", identity: dict[str, Any
         raise FramiError(f"The samples in {bank.path} were made with another card.",
                          "Take the card that they were made with, or make samples anew, without --bank.",
                          exit_code=EXIT_USAGE)
+    if bank.identity().get("frames_at") != identity.get("frames_at"):
+        raise FramiError(f"The samples in {bank.path} were made with --frames-at {bank.identity().get('frames_at')}.",
+                         "Say the same here." if bank.identity().get("frames_at") else "Leave the option out.",
+                         exit_code=EXIT_USAGE)
     if load(str(bank.recipe)).inversion != settings.inversion:
         raise FramiError(f"The samples in {bank.path} were made otherwise: see [inversion] in {bank.recipe}.",
                          "Leave out --recipe, --method, --budget and what --set says of the inversion.",

@@ -70,6 +70,8 @@ class DataFreeDistillation:
         if state is not None:
             self._restore(state)
         self.bank.drop_from(self.batches)
+        if state is not None:
+            self.bank.require(state.get("bank", ()))
         processes.wait()  # no file of the bank is dropped by one that another has just made
 
     def run(self, report: Report = lambda progress: None) -> Network:
@@ -107,8 +109,13 @@ class DataFreeDistillation:
 
     def _next_takes(self) -> float:
         """Seconds that the next batch will take, as the steps before it did on average."""
-        steps_of, planned = self.recipe.inversion.steps_of, self.recipe.inversion.planned_steps(self.batches)
-        return sum(self.seconds.values()) / planned * steps_of(self.batches) * self.processes.size
+        steps = self.recipe.inversion.steps_of(self.batches // self.processes.size) * self.processes.size
+        return sum(self.seconds.values()) / self.planned_steps(self.batches) * steps
+
+    def planned_steps(self, batches: int) -> int:
+        """Steps that ``batches`` batches take, those of all processes: the first one of each takes longer."""
+        size = self.processes.size
+        return size * self.recipe.inversion.planned_steps(-(-batches // size))
 
     def verdict(self, student: Network) -> Verdict:
         """Judge a student on fresh samples, without a recording; they take no more than half of a time budget."""
@@ -127,7 +134,7 @@ class DataFreeDistillation:
         student = self.alternating.student.eval().requires_grad_(False)
         size = self.processes.size
         planned = self.batches + size if inversion.minutes else inversion.batches
-        before, total = (inversion.planned_steps(batches) for batches in (self.batches, planned))
+        before, total = self.planned_steps(self.batches), self.planned_steps(planned)
         made = self.synthesizer.synthesize(None if warm else student, self.bank, lambda done, losses: report(
             Progress("synthesis", before + size * done, total, losses)), until=started + self._seconds_left())
         student.requires_grad_(True)
@@ -173,6 +180,7 @@ class DataFreeDistillation:
                 replay.add(self._lessons(distiller, newest))
             kept.append(distiller.learn(replay.draw()))
             told(step + 1, kept[-1])
+        self.processes.share_buffers(distiller.student)  # L_adv asks it here, and one checkpoint stands for all
         late = kept[len(kept) // 2:]
         return {name: sum(losses[name] for losses in late) / len(late) for name in late[0]} if late else {}
 
@@ -220,20 +228,23 @@ class DataFreeDistillation:
 
     def _state(self, own: list[dict[str, Any]]) -> dict[str, Any]:
         state = {"batches": self.batches, "finish_steps": self.finish_steps, "seconds": self.seconds,
-                 "complete": self.complete, "alternating": self.alternating.state_dict(), "processes": own}
+                 "complete": self.complete, "alternating": self.alternating.state_dict(), "processes": own,
+                 "bank": self.bank.indices()}
         if self.finishing is not None:
             state["finishing"] = self.finishing.state_dict()
         return state
 
     def _restore(self, state: dict[str, Any]) -> None:
         self.batches, self.finish_steps, self.seconds = state["batches"], state["finish_steps"], state["seconds"]
-        if len(state.get("processes", ())) != self.processes.size:
+        own = state.get("processes", ())
+        begun = "alternating" in state  # else it is what taken_over made, and any number of processes may begin
+        if not own or (begun and len(own) != self.processes.size):
             raise FramiError(f"{self.run_directory.checkpoint} is that of another version, or of another number of "
                              "processes.", "Resume with as many --devices as it was started with.")
-        own = state["processes"][self.processes.rank]
+        own = own[self.processes.rank % len(own)]
         self.synthesizer.load_state_dict(own["synthesizer"])
         self.complete = state.get("complete", False)
-        if "alternating" in state:
+        if begun:
             self.alternating.load_state_dict(state["alternating"])
         finish = self.recipe.distillation.finish
         if "finishing" in state:
@@ -261,4 +272,5 @@ def taken_over(state: dict[str, Any], inversion: Inversion) -> dict[str, Any]:
                          "Go on with it first: the command that started it, with --resume.")
     own = [{"synthesizer": process["synthesizer"]} for process in state["processes"]]
     return {"batches": state["batches"], "finish_steps": 0, "complete": True, "processes": own,
+            "bank": state.get("bank", []),
             "seconds": {"synthesis": state["seconds"]["synthesis"], "distillation": 0.0}}

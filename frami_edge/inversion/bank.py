@@ -75,6 +75,17 @@ class Bank:
             self._path(later).unlink(missing_ok=True)
         self._forget_oldest()
 
+    def indices(self) -> list[int]:
+        """The batches that are here, oldest first: what a checkpoint notes."""
+        return sorted(self._batches)
+
+    def require(self, indices: Iterable[int]) -> None:
+        """Raise :class:`FramiError` where a batch is missing that a checkpoint noted: samples are not made again."""
+        missing = [self._path(index).name for index in indices if index not in self._batches]
+        if missing:
+            raise FramiError(f"{self.folder} has lost {', '.join(missing[:3])}{' ...' if len(missing) > 3 else ''} "
+                             f"({len(missing)} in all).", "Put them back, or start anew with --force.")
+
     def tidy(self) -> None:
         """Remove the files of batches that have left: once a checkpoint is written that does without them."""
         oldest = min(self._batches, default=0)
@@ -123,7 +134,7 @@ class Bank:
             owner, samples = content.pop("teacher_sha256"), Samples(**content)
         except Exception as error:  # whatever torch raises on a damaged file
             raise FramiError(f"{path} is damaged ({type(error).__name__}).",
-                             "Delete it and go on with --resume: its samples are made again.") from error
+                             "Put an undamaged copy of it there, or start anew with --force.") from error
         if owner != self.teacher_sha256:
             raise FramiError(f"{path} holds samples of another teacher.", "Choose another run folder, or --force.")
         return samples

@@ -97,3 +97,11 @@ def test_samples_that_are_not_this_teachers_or_not_finished(folder: Path) -> Non
     (run / "checkpoint.pt").unlink()
     code, printed = distill("--bank", "student.run", "--out", "small.pt")
     assert code == 3 and "no checkpoint" in printed and not (folder / "small.run" / "run.json").exists()
+
+
+def test_samples_made_with_other_hidden_states_are_told(folder: Path) -> None:
+    run = folder / "student.run"
+    identity = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(identity | {"frames_at": "stages.1"}))
+    code, printed = distill("--bank", "student.run", "--out", "small.pt")
+    assert code == 2 and "made with --frames-at stages.1" in printed and "Say the same" in printed

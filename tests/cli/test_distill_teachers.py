@@ -8,8 +8,11 @@ import torch
 import zoo_networks
 from typer.testing import CliRunner
 
-from frami_edge.card import TeacherCard
+from frami_edge import checkpoints, demo, networks
+from frami_edge.card import Clip, MelSpec, Normalisation, TeacherCard
 from frami_edge.cli.main import app
+from frami_edge.frontend import MelFrontend
+from frami_edge.teacher.opening import open_teacher
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -51,3 +54,34 @@ def test_frames_at(name: str, code: int, message: str, tmp_path: Path) -> None:
     assert exit_code == code and message in errors
     if code == 0:
         assert '"frames_at": "layers.2"' in (tmp_path / "student.run" / "run.json").read_text()
+
+
+def test_a_teacher_of_cepstra_from_inspect_to_student(tmp_path: Path) -> None:
+    """wrn16 keeps the rows apart, so 40 Mel bands in the place of 13 coefficients would fail."""
+    torch.manual_seed(0)
+    cepstra = MelSpec(kind="mfcc", n_mfcc=13, log="db", log_offset=1e-10)
+    card = TeacherCard(labels=("a", "b"), time_dependent=True, clip=Clip(seconds=0.5), frontend=cepstra)
+    network = networks.build("wrn16", 2, 13)
+    with torch.no_grad():
+        for _ in range(9):
+            network.train()(MelFrontend.from_card(card)(0.1 * torch.randn(8, 8000)))
+    checkpoints.save(tmp_path / "teacher.pt", network.eval(), card, {})
+    inspected = CliRunner().invoke(app, ["inspect", str(tmp_path / "teacher.pt")])
+    assert inspected.exit_code == 0, inspected.output
+    done = CliRunner().invoke(app, ["distill", str(tmp_path / "teacher.pt"), "--believe-card", "--out",
+                                    str(tmp_path / "student.pt"), *small.OPTIONS])
+    assert done.exit_code == 0, done.stderr
+    assert checkpoints.load(tmp_path / "student.pt").network.n_mels == 13
+
+
+def test_a_card_that_is_surely_wrong_is_refused_where_resume_starts_a_run(tmp_path: Path) -> None:
+    opened = open_teacher(Path(demo.__file__).parent / "teacher.pt")
+    wrong = opened.card.model_copy(update={"frontend": opened.card.frontend.model_copy(
+        update={"normalisation": Normalisation()})})
+    network = checkpoints.load(Path(demo.__file__).parent / "teacher.pt").network
+    checkpoints.save(tmp_path / "teacher.pt", network, wrong, {})
+    words = ["distill", str(tmp_path / "teacher.pt"), "--out", str(tmp_path / "student.pt"), *small.OPTIONS, "--resume"]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 3 and "The card is wrong" in done.stderr and "--believe-card" in done.stderr
+    assert CliRunner().invoke(app, [*words, "--believe-card"]).exit_code == 0
+    assert CliRunner().invoke(app, [*words, "--force"]).exit_code == 0  # a run that was begun is not asked again

@@ -7,6 +7,8 @@ from types import SimpleNamespace
 import pytest
 import small
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from frami_edge import networks, recipe
 from frami_edge.card import Clip, TeacherCard
@@ -18,7 +20,8 @@ from frami_edge.errors import FramiError
 from frami_edge.inversion import inverter, views
 from frami_edge.inversion.bank import Bank
 from frami_edge.inversion.inverter import Inverter
-from frami_edge.inversion.synthesizer import Synthesizer, balanced_labels, make_synthesizer
+from frami_edge.inversion.synthesizer import Labels, Synthesizer, make_synthesizer
+from frami_edge.processes import Alone
 from frami_edge.recipe import Recipe
 from frami_edge.runs import RunDirectory
 from frami_edge.teacher.taps import Teacher
@@ -218,9 +221,25 @@ def test_lessons_of_one_teacher_pass_come_once_each_before_any_comes_again() -> 
     assert replay.wanted() and len(replay.lessons) == 4
 
 
-def test_labels_are_balanced() -> None:
-    counts = balanced_labels(64, 10).bincount(minlength=10)
-    assert counts.sum() == 64 and counts.max() - counts.min() <= 1
+@given(st.integers(1, 40), st.integers(2, 60), st.integers(1, 12))
+def test_labels_are_balanced(count: int, classes: int, batches: int) -> None:
+    """Within each batch; over all batches where one has no room for each class."""
+    labels = Labels(classes)
+    drawn = [labels.draw(count) for _ in range(batches)]
+    assert all(len(batch) == count for batch in drawn)
+    for part in [torch.cat(drawn)] if classes > count else drawn:
+        counts = part.bincount(minlength=classes)
+        assert len(counts) == classes and counts.max() - counts.min() <= 1
+
+
+def test_classes_that_wait_for_a_batch_are_carried_over_an_interruption() -> None:
+    teacher = make_teacher()
+    settings = quick("inversion.batch_size=3").inversion  # of four classes
+    one, other = (make_synthesizer(teacher, settings, choose("cpu", "float32")) for _ in range(2))
+    assert isinstance(one, Inverter) and isinstance(other, Inverter)
+    first = one.labels.draw(3)
+    other.load_state_dict(one.state_dict())
+    assert set(range(4)) - set(first.tolist()) == {int(other.labels.draw(3)[0])}
 
 
 @pytest.mark.parametrize("time_dependent", [True, False])
@@ -336,3 +355,41 @@ def test_a_student_that_diverges_is_told_and_kept(tmp_path: Path) -> None:
 def test_the_samples_of_an_earlier_versions_run_are_refused_by_name() -> None:
     with pytest.raises(FramiError, match="another version"):
         taken_over({"batches": 24, "synthesizer": {}, "finishing": {}}, recipe.load("quick").inversion)
+
+
+def test_samples_that_were_lost_are_told(tmp_path: Path) -> None:
+    """A run with fewer samples than it made would be another run."""
+    work = make_run(tmp_path, quick())
+    work.run()
+    (tmp_path / "bank" / "batch-00001.pt").unlink()
+    with pytest.raises(FramiError, match=r"has lost batch-00001.pt \(1 in all\)"):
+        make_run(tmp_path, quick())
+
+
+def test_samples_of_two_processes_serve_one(tmp_path: Path) -> None:
+    work = make_run(tmp_path, quick())
+    work.run()
+    run = RunDirectory(tmp_path)
+    state = run.load()
+    assert state is not None
+    two = state | {"processes": [state["processes"][0], state["processes"][0]]}
+    run.save(two)
+    with pytest.raises(FramiError, match="another number of processes"):  # the run itself goes on as it was started
+        make_run(tmp_path, quick())
+    run.save(taken_over(two, quick().inversion))
+    again = make_run(tmp_path, quick())
+    again.run()
+    assert again.complete and again.finish_steps == 4 and len(again.bank) == 24
+
+
+class Two(Alone):
+    size = 2
+
+
+def test_the_first_batch_of_each_process_takes_longer(tmp_path: Path) -> None:
+    work = make_run(tmp_path, quick("inversion.batches=6"))
+    assert [work.planned_steps(batches) for batches in (0, 1, 2, 6)] == [0, 3, 5, 13]
+    work.processes = Two()
+    assert [work.planned_steps(batches) for batches in (0, 2, 4, 6)] == [0, 6, 10, 14]
+    work.batches, work.seconds = 2, {"synthesis": 6.0, "distillation": 0.0}
+    assert work._next_takes() == pytest.approx(4.0)  # two steps in each process, where three took six seconds
