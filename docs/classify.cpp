@@ -1,10 +1,11 @@
-// Labels raw sound on stdin: mono, 16-bit little-endian, at the model's own sample rate.
+// Labels raw sound on stdin: mono, 16-bit little-endian, at the model's own sample rate, which it prints.
 //
 //     c++ -std=c++17 -O2 classify.cpp -I include/onnxruntime -lonnxruntime -o classify
 //     ffmpeg -v error -i dog.flac -f s16le -ac 1 -ar 16000 - | ./classify student.onnx
 //
-// Labels and sample rate come from the file's metadata. Clips are best as long as those of the training
-// ("seconds" in frami.clip); shorter and longer ones work.
+// Labels and sample rate come from the file's metadata. A model at another rate than 16000 needs another -ar. Clips
+// are best as long as those of the training, and are not brought to that length here ("seconds" and "preparation" in
+// frami.clip say how); shorter and longer ones work.
 
 #include <algorithm>
 #include <cmath>
@@ -21,7 +22,7 @@ static std::string metadata(const Ort::Session& session, const char* key) {
     return value ? value.get() : "";
 }
 
-// The strings of a JSON list. Escapes other than \" and \\ are left as they are.
+// The strings of a JSON list, which are UTF-8. Escapes other than \" and \\ (of control characters) are left as they are.
 static std::vector<std::string> strings(const std::string& json) {
     std::vector<std::string> found;
     bool inside = false;
@@ -45,6 +46,7 @@ int main(int count, char** arguments) try {
     const auto labels = strings(metadata(session, "frami.labels"));
     if (labels.empty()) return std::fprintf(stderr, "%s is not from frami-edge export\n", arguments[1]), 3;
 
+    std::fprintf(stderr, "listening at %s Hz\n", metadata(session, "sample_rate").c_str());
     std::vector<float> wave;
     for (int16_t sample; std::fread(&sample, sizeof sample, 1, stdin) == 1;) wave.push_back(sample / 32768.0f);
     if (wave.empty()) return std::fprintf(stderr, "no sound on stdin\n"), 3;

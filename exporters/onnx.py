@@ -199,8 +199,18 @@ def metadata(student: Checkpoint, verdict: parity.Parity, drift: Drift | None = 
         "comment": f"waveform: mono float32 in [-1, 1] at {rate} Hz, (batch, samples). logits: (batch, classes).",
         "frami.schema": SCHEMA,
         "frami.precision": "int8" if drift else "float16" if half else "float32",
-        **{key: json.dumps(value, sort_keys=True) for key, value in structured.items()},
+        **{key: _as_json(value) for key, value in structured.items()},
     }
+
+
+def _as_json(value: Any) -> str:
+    """As UTF-8, which programs without a JSON parser read; escaped where a label is no text."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(value, sort_keys=True)
+    return text
 
 
 def without_paths(value: Any) -> Any:

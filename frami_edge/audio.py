@@ -1,6 +1,7 @@
 """Recordings from files: any format and sample rate that libsndfile reads, mixed down and resampled. No torch."""
 
 import itertools
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -95,7 +96,8 @@ def _opened(path: Path) -> Any:
             raise FramiError(f"{path} {what}.", "Give audio files, such as clip.wav.")
         if path.stat().st_size == 0:
             raise FramiError(f"{path} is an empty file (0 bytes).", "Copy it again from where it was recorded.")
-        return soundfile.SoundFile(path)
+        # soundfile encodes a name itself, and refuses one that is not UTF-8
+        return soundfile.SoundFile(os.fsencode(path) if os.name == "posix" else path)
     # TypeError: a .raw file needs what only options could say; ValueError: a name that is no text
     except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
         raise _unreadable(path, error) from error

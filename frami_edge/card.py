@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from frami_edge.dialect import MelSpec, Normalisation
 from frami_edge.errors import FramiError
+from frami_edge.runtime.text import decoded
 from frami_edge.tables import PositiveInt, Table, explain, to_toml
 
 __all__ = ["CARD_NAME", "Clip", "MelSpec", "Normalisation", "TeacherCard"]
@@ -45,6 +46,14 @@ class TeacherCard(Table):
     features_at: str = ""
     clip: Clip = Clip()
     frontend: MelSpec = MelSpec()
+
+    @model_validator(mode="after")
+    def _labels_apart(self) -> "TeacherCard":
+        if twice := [label for label in dict.fromkeys(self.labels) if self.labels.count(label) > 1]:
+            raise ValueError(f"labels has '{twice[0]}' {self.labels.count(twice[0])} times; each class needs its own")
+        if not all(label.strip() for label in self.labels):
+            raise ValueError("labels has an empty name; each class needs one")
+        return self
 
     @model_validator(mode="after")
     def _band_below_nyquist(self) -> "TeacherCard":
@@ -85,7 +94,7 @@ class TeacherCard(Table):
     def read(cls, path: Path) -> "TeacherCard":
         """Read ``teacher.toml``; raises :class:`FramiError` naming the file and the key."""
         try:
-            table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+            table = tomllib.loads(decoded(Path(path).read_bytes()))
         except FileNotFoundError as error:
             raise FramiError(f"There is no teacher card {path}.", "A card says what a checkpoint cannot: labels, "
                              "Mel front-end, clip length. See docs/teachers.md.") from error

@@ -3,6 +3,7 @@
 A group is what a fair split keeps apart: the speaker of spoken words, the official fold of environmental sounds.
 """
 
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -70,17 +71,26 @@ class Dataset:
             else ""
 
     def with_labels(self, labels: Sequence[str]) -> "Dataset":
-        """The same clips, labelled as a card does: its order, and its spelling (case, spaces and _ do not count).
+        """The same clips, labelled as a card does: its order, and its spelling.
 
-        A data set may have fewer classes than the card; a class that the card does not have is an error.
+        Case, spaces and _ do not count where that leaves one class. A data set may have fewer classes than the card; a
+        class that the card does not have is an error, and so are two that would be one.
         """
-        known = {_plain(label): index for index, label in enumerate(labels)}
-        missing = [label for label in self.labels if _plain(label) not in known]
+        alike: dict[str, list[int]] = {}
+        for index, label in enumerate(labels):
+            alike.setdefault(_plain(label), []).append(index)
+        known = {label: (labels.index(label) if label in labels else alike[_plain(label)][0]) for label in self.labels
+                 if label in labels or len(alike.get(_plain(label), ())) == 1}
+        missing = [label for label in self.labels if label not in known]
         if missing:
             raise FramiError(
                 f"{self.name} has {len(missing)} of {len(self.labels)} classes that the model does not have, "
                 f"such as '{missing[0]}'.", f"The model has {_few(labels)}. {nearest(missing[0], list(labels))}")
-        new = [known[_plain(label)] for label in self.labels]
+        new = [known[label] for label in self.labels]
+        for first, second in itertools.combinations(self.labels, 2):
+            if known[first] == known[second]:
+                raise FramiError(f"'{first}' and '{second}' of {self.name} would both be '{labels[known[first]]}'.",
+                                 "Rename one of them as the model's labels are.")
         return replace(self, labels=tuple(labels),
                        clips=tuple(clip._replace(label=new[clip.label]) for clip in self.clips))
 

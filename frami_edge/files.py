@@ -45,7 +45,9 @@ def sha256(path: Path) -> str:
 
 
 def refuse_overwrite(path: Path, force: bool) -> None:
-    """Raise :class:`FramiError` where ``path`` exists and the user did not say ``--force``."""
+    """Raise :class:`FramiError` where ``path`` exists and the user did not say ``--force``, or is a folder."""
+    if path.is_dir():
+        raise FramiError(f"{path} is a folder.", "Give the name of a file with --out.", exit_code=EXIT_USAGE)
     if path.exists() and not force:
         raise FramiError(
             f"{path} exists already.", "Say --force to replace it, or --out to write elsewhere.",

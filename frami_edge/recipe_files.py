@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from frami_edge.errors import EXIT_USAGE, FramiError, nearest
+from frami_edge.runtime.text import decoded
 
 Values = dict[str, Any]
 
@@ -73,7 +74,7 @@ def _text(name: str, extended_by: str) -> tuple[str, str]:
     if name.endswith(".toml"):
         path = (Path(extended_by).parent / name if extended_by.endswith(".toml") else Path(name)).resolve()
         try:
-            return path.read_text(encoding="utf-8"), str(path)
+            return decoded(path.read_bytes()), str(path)
         except FileNotFoundError as error:
             raise FramiError(f"There is no recipe file {path if extended_by else name}.", exit_code=EXIT_USAGE) \
                 from error

@@ -62,7 +62,8 @@ def _raw_blocks(stream: BinaryIO, format_name: str, channels: int, lost: list[st
             continue
         if not started and content.startswith((b"RIFF", b"fLaC", b"OggS", b"FORM")):
             raise FramiError("Standard input holds an audio file, not raw samples.",
-                             "Give the file's name, or decode it: ffmpeg -i FILE -f s16le -ar 16000 -ac 1 - | ...")
+                             "Give the file's name, or decode it: ffmpeg -i FILE -f s16le -ar 16000 -ac 1 - | "
+                             "frami-edge listen student.onnx - --rate 16000")
         started = True
         whole = len(content) // frame * frame
         rest = content[whole:]
@@ -87,7 +88,7 @@ def from_microphone(sample_rate: int, device: str | None) -> Source:
     except ModuleNotFoundError as error:
         raise FramiError("The microphone needs the package sounddevice, which is not installed here.",
                          "pip install 'frami-edge[listen]', or pipe samples in: arecord -f S16_LE -r 16000 | "
-                         "frami-edge listen student.onnx -") from error
+                         "frami-edge listen student.onnx - --rate 16000") from error
     except OSError as error:  # its wheel for Linux brings no PortAudio
         raise FramiError(f"The microphone needs PortAudio: {error}.",
                          "On Debian: apt install libportaudio2.") from error

@@ -1,5 +1,7 @@
 """Reading recordings: what comes out is one channel at the rate asked for, or an error that names the file."""
 
+import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -90,3 +92,11 @@ def test_batches_of_equal_length_cover_every_clip_once(lengths: list[int], batch
     # no two batches that could have been one
     short = [lengths[batch[0]] for batch in batches if len(batch) < batch_size]
     assert len(short) == len(set(short))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_name_that_is_not_utf8_is_a_name(tmp_path: Path) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.wav"))
+    soundfile.write(tmp_path / "plain.wav", np.zeros(100), 8000)
+    (tmp_path / "plain.wav").rename(path)
+    assert len(read(path, 8000)) == 100

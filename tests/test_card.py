@@ -19,7 +19,8 @@ def test_toml_round_trip(tmp_path: Path) -> None:
     assert TeacherCard.read(path) == CARD
 
 
-@given(st.text(min_size=1, max_size=20), st.floats(-100, 100), st.floats(0.001, 100))
+@given(st.text(min_size=1, max_size=20).filter(lambda label: label.strip() not in ("", "b")), st.floats(-100, 100),
+       st.floats(0.001, 100))
 def test_any_label_and_number_survives(label: str, mean: float, std: float) -> None:
     import tomllib
 
@@ -37,6 +38,8 @@ def test_any_label_and_number_survives(label: str, mean: float, std: float) -> N
     ('labels = ["a", "b"]\ntime_dependent = true\n[frontend]\nwin_length = 600', "larger than n_fft"),
     ('labels = ["a", "b"]\ntime_dependent = true\n[clip]\nsample_rate = 8000', "above half the sample rate"),
     ('labels = ["a", "b"]\ntime_dependent = "yes"', "time_dependent"),
+    ('labels = ["a", "b", "a"]\ntime_dependent = true', "'a' 2 times"),
+    ('labels = ["a", " "]\ntime_dependent = true', "an empty name"),
     ("labels = [", "Cannot read"),
 ])
 def test_errors_name_what_is_wrong(tmp_path: Path, text: str, message: str) -> None:
@@ -45,6 +48,12 @@ def test_errors_name_what_is_wrong(tmp_path: Path, text: str, message: str) -> N
     with pytest.raises(FramiError, match=message) as error:
         TeacherCard.read(path)
     assert "teacher.toml" in error.value.problem
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_editors_on_windows_write_byte_order_marks(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "teacher.toml").write_text(CARD.to_toml(), encoding=encoding)
+    assert TeacherCard.read(tmp_path / "teacher.toml") == CARD
 
 
 def test_missing_card(tmp_path: Path) -> None:

@@ -118,6 +118,20 @@ def test_labels_follow_the_card(tmp_path: Path) -> None:
     assert {clip.path.name: clip.label for clip in data.clips} == {"a.wav": 2, "b.wav": 0}
 
 
+def test_labels_that_differ_in_a_dash_alone_are_two_classes(tmp_path: Path) -> None:
+    make(tmp_path, "-1/a.wav", "1/b.wav")
+    data = open_dataset(tmp_path).with_labels(("1", "-1"))
+    assert {clip.path.name: clip.label for clip in data.clips} == {"a.wav": 1, "b.wav": 0}
+    with pytest.raises(FramiError, match="class"):
+        open_dataset(tmp_path).with_labels(("- 1", "_1"))  # either may be meant
+
+
+def test_two_classes_are_not_made_one(tmp_path: Path) -> None:
+    make(tmp_path, "dog_bark/a.wav", "dog bark/b.wav")
+    with pytest.raises(FramiError, match="would both be 'Dog bark'"):
+        open_dataset(tmp_path).with_labels(("Dog bark", "rain"))
+
+
 def test_a_class_that_the_card_lacks_is_an_error(tmp_path: Path) -> None:
     make(tmp_path, "dog/a.wav", "rain/b.wav")
     with pytest.raises(FramiError, match="1 of 2 classes that the model does not have, such as 'dog'") as raised:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from frami_edge import checkpoints, networks
+from frami_edge import checkpoints, evaluation, networks
 from frami_edge.card import TeacherCard
 from frami_edge.datasets import Clip, open_dataset
 from frami_edge.errors import FramiError
@@ -95,6 +95,18 @@ def test_long_clips_are_heard_as_predict_hears_them(tmp_path: Path) -> None:
     expected = dict(predict(model, clips[0].path))
     shares = np.exp(found.logits[0])
     np.testing.assert_allclose(shares, [expected[label] for label in model.labels], rtol=1e-5)
+
+
+def test_only_so_many_clips_and_samples_are_in_memory_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clips, model = tones(tmp_path), Model(("low", "middle", "high"), TABLE, nearest_pitch)
+    whole = evaluate(model, clips)
+    lengths = [len(wave) for _, waves in evaluation._read(clips, TABLE) for wave in waves]
+    for most in ((2, 2**25), (256, 1), (256, 2 * max(lengths))):
+        monkeypatch.setattr(evaluation, "READ_AT_ONCE", most)
+        parts = list(evaluation._read(clips, TABLE))
+        assert [first for first, _ in parts] == [sum(len(waves) for _, waves in parts[:i]) for i in range(len(parts))]
+        assert all(len(waves) == 1 or (len(waves) <= most[0] and sum(map(len, waves)) <= most[1]) for _, waves in parts)
+        assert len(parts) > 1 and np.array_equal(evaluate(model, clips).logits, whole.logits)
 
 
 def test_nothing_to_evaluate_and_nan_are_errors(tmp_path: Path) -> None:

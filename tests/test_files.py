@@ -77,3 +77,9 @@ def test_sha256_of_a_known_string(tmp_path: Path) -> None:
     path = tmp_path / "abc"
     path.write_bytes(b"abc")  # FIPS 180-2, example B.1
     assert sha256(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_folder_is_no_file_to_replace(tmp_path: Path, force: bool) -> None:
+    with pytest.raises(FramiError, match="is a folder"):
+        refuse_overwrite(tmp_path, force)

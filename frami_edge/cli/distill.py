@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from frami_edge.cli import console
+from frami_edge.cli import console, options
 from frami_edge.cli.starting import identity_of, prepare
 from frami_edge.cli.verdict import print_verdict
 from frami_edge.errors import EXIT_USAGE, FramiError
@@ -74,8 +74,7 @@ def register(app: typer.Typer) -> None:
             show_default=False)] = None,
         without_bn: Annotated[bool, typer.Option(
             "--without-bn", help="Go on with a teacher that has no BatchNorm.")] = False,
-        believe_card: Annotated[bool, typer.Option(
-            "--believe-card", help="Go on where what BatchNorm remembers contradicts the card's front-end.")] = False,
+        believe_card: options.BelieveCard = False,
         device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
         precision: Annotated[str, typer.Option(help="auto, float32 or bf16.")] = "auto",
         devices: Annotated[int, typer.Option(min=1, help="Processes, each on its own accelerator or share of the "

@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 from frami_edge import __version__
 from frami_edge.cli import console
 from frami_edge.errors import FramiError
+from frami_edge.runtime.text import print_anything
 
 # in the order of use; each module has register(app) and imports what is heavy inside its command
 COMMANDS = ("inspect", "distill", "export", "bench", "compare", "eval", "predict", "listen", "train", "reproduce",
@@ -86,4 +87,5 @@ def main() -> None:
     # torch's threads wait for one another by spinning, which makes everything several times slower as soon as another
     # program wants one of the cores
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    print_anything()
     app()

@@ -14,6 +14,8 @@ TestGroups = Annotated[list[str] | None, typer.Option(
 Card = Annotated[Path | None, typer.Option(help="A teacher's card, where it is not teacher.toml beside it.")]
 Arch = Annotated[str | None, typer.Option(help="Code that builds the network: model.py:build.")]
 Trust = Annotated[bool, typer.Option("--trust", help="Run the code that the card or checkpoint names.")]
+BelieveCard = Annotated[bool, typer.Option(
+    "--believe-card", help="Go on where what BatchNorm remembers contradicts the card's front-end.")]
 Threads = Annotated[int, typer.Option(min=1, help="Threads of ONNX Runtime.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Override one value: table.key=value.",
                                                show_default=False)]

@@ -50,17 +50,19 @@ def register(app: typer.Typer) -> None:
         trust: options.Trust = False,
         device: options.Device = "auto",
         precision: options.Precision = "auto",
+        believe_card: options.BelieveCard = False,
     ) -> None:
         from frami_edge.reproduce.tasks import Options
 
-        if (card or arch or trust) and not teacher:
-            raise FramiError("--card, --arch and --trust say how to open a teacher, and there is no --teacher.",
+        if (card or arch or trust or believe_card) and not teacher:
+            raise FramiError("--card, --arch, --trust and --believe-card are about a --teacher, and there is none.",
                              exit_code=EXIT_USAGE)
         if budget:
             seconds_of(budget)  # a duration that cannot be read is told before anything else
         run_reproduce(table, Options(
             data, out or Path(f"reproduce-{table}"), seeds, _split(arms), _split(student), tuple(set_ or ()),
-            _split(test), budget, teacher, card, arch, trust, device, precision), against, plan)
+            _split(test), budget, teacher, card, arch, trust, device, precision, believe_card),
+            against, plan)
 
 
 def run_reproduce(table: str, chosen: "Options", against: str, plan_only: bool) -> None:

@@ -153,7 +153,8 @@ def command(task: Task, model: Path, column: Column, options: Options) -> list[s
     teacher = [str(column.path), *_opening(options)]
     if task.data_free:
         budget = ["--budget", options.budget] if options.budget else []
-        return ["distill", *teacher, "--student", cell.network, *common, *budget, "--resume"]
+        believe = ["--believe-card"] if options.believe_card else []
+        return ["distill", *teacher, "--student", cell.network, *common, *budget, *believe, "--resume"]
     words = ["train", str(column.folder), "--dataset", cell.dataset, *(w for g in cell.test for w in ("--test", g)),
              "--network", cell.network, *common, "--force"]
     if cell.kind == "kd":
@@ -193,9 +194,13 @@ def run_command(words: list[str], output: Path) -> int:
 
 
 def _interrupt(process: "subprocess.Popen[bytes]") -> None:
-    """Pass Ctrl-C on and wait; again after a while, for while a library is imported it may be swallowed."""
+    """Pass Ctrl-C on and wait; again after a while, for while a library is imported it may be swallowed.
+
+    On Windows the console has told the process already, and there is no sending that to it.
+    """
     while process.poll() is None:
-        process.send_signal(signal.SIGINT)
+        if os.name == "posix":
+            process.send_signal(signal.SIGINT)
         try:
             process.wait(PATIENCE)
         except subprocess.TimeoutExpired:

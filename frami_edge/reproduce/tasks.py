@@ -50,6 +50,7 @@ class Options:
     trust: bool = False
     device: str = "auto"
     precision: str = "auto"
+    believe_card: bool = False  # also where the teacher's BatchNorms contradict it
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from frami_edge.runtime.errors import FramiError
+from frami_edge.runtime.text import print_anything
 
 
 def arguments(line: Sequence[str] | None = None) -> argparse.Namespace:
@@ -38,6 +39,7 @@ def arguments(line: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(line: Sequence[str] | None = None) -> int:
     given = arguments(line)
+    print_anything()
     try:
         from frami_edge.runtime import bench, gates, report
 

@@ -1,6 +1,7 @@
 """The benchmark: parity first, then what each model costs at each number of threads. docs/formats.md has the JSON."""
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -40,8 +41,8 @@ class Settings:
                     "--limit and --duration": self.limit_seconds,
                     "--seconds": 1 if self.seconds is None else self.seconds, "--warmup": self.warmup + 1}
         for option, value in positive.items():
-            if value <= 0:
-                raise FramiError(f"{option} is too small.", "Give a number above 0.", exit_code=EXIT_USAGE)
+            if not 0 < value < math.inf:  # also nan
+                raise FramiError(f"{option} cannot be {value}.", "Give a number above 0.", exit_code=EXIT_USAGE)
 
 
 def settings_of(*, threads: str, seconds: float | None, runs: int | None, warmup: int, limit: float | None,

@@ -51,6 +51,11 @@ def pairs(before: Report, after: Report) -> list[Pair]:
         FramiError: they share nothing.
     """
     first, second = _runs(before), _runs(after)
+    for name, report, found in (("first", before, first), ("second", after, second)):
+        if not found:
+            failed = any((model.get("parity") or {}).get("passed") is False for model in report["models"])
+            raise FramiError(f"The {name} report has no times{': its parity failed' if failed else ''}.",
+                             "Measure that model again.")
     if len(before["models"]) == len(after["models"]) == 1:
         renamed = after["models"][0]["file"]
         first = {(renamed, *key[1:]): run for key, run in first.items()}

@@ -14,6 +14,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 SCHEMA = "1"
 ORT_FORMAT = slice(4, 8), b"ORTM"  # where a flatbuffer says what it is
+TORCH_MAGIC = (b"PK\x03\x04", b"\x80")  # a zip archive, a bare pickle
 LFS_POINTER = b"version https://git-lfs"
 EXPORT_HINT = "'frami-edge export student.pt --onnx' writes such a file."
 TEXT_KEYS = ("model_type", "version", "sample_rate", "comment")
@@ -86,6 +87,9 @@ def open_session(content: bytes, name: str, threads: int = 1,
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its exceptions share no public base class
         reason = str(error).split(":")[-1].strip().rstrip(".")
+        if content.startswith(TORCH_MAGIC):
+            raise FramiError(f"{name} is a checkpoint of PyTorch, and an exported model is needed.",
+                             f"frami-edge export {name} --onnx") from error
         raise FramiError(f"{name} cannot be opened as an ONNX model: {reason}.",
                          "It may be damaged or truncated: compare its size and SHA-256 with the original.") from error
 

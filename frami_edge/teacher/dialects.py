@@ -54,7 +54,8 @@ class CardCheck(NamedTuple):
         seen = (f"what the first BatchNorm layers remember of the training data does not fit the card's front-end "
                 f"(gap {self.fit.gap:.2f}; right cards stay below {SUSPICIOUS:g})")
         if not self.better:
-            return f"{seen}, nor any other logarithm, power or normalisation that was tried."
+            return (f"{seen}, nor any other logarithm, power or normalisation that was tried. Training data without "
+                    "high frequencies, such as recordings of a lower sample rate, look like that too.")
         return f"{seen}. It looks like {'; or '.join(f'{each.words} (gap {each.gap:.2f})' for each in self.better)}."
 
 

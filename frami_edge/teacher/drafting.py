@@ -19,24 +19,30 @@ seconds = "FILL IN"              # length of the training clips; {frames}
 preparation = "FILL IN"          # "center-pad" | "end-pad" | "loop" | "crop": how clips were brought to that length
 level = "none"                   # GUESS: "none", or "peak" (each clip divided by its maximum)
 
-[frontend]                       # the Mel dialect, as the training code computed it
+[frontend]                       # the Mel dialect, as the training code computed it; MFCCs, pre-emphasis, Kaldi's and
+                                 # other vendors' settings as a whole: docs/teachers.md
 n_fft = "FILL IN"                # samples: 400, 512, 1024, ...
 win_length = "FILL IN"           # samples: 25 ms are 400 at 16 kHz; n_fft unless the code says another
 hop_length = "FILL IN"           # samples: 10 ms are 160 at 16 kHz
+window = "hann"                  # GUESS: "hann" | "hamming" | "povey" (Kaldi) | "blackman"
 center = true                    # GUESS: torchaudio's and librosa's default
 pad_mode = "reflect"             # GUESS: "reflect" (torchaudio), "constant" (librosa since 0.10)
 power = 2.0                      # GUESS: 2.0 is power, 1.0 is magnitude
 {n_mels}
 f_min = 0.0                      # GUESS, Hz
 f_max = "FILL IN"                # Hz: half the sample rate unless the code says another
-mel_scale = "FILL IN"            # "htk" (torchaudio's default) | "slaney" (librosa's)
+mel_scale = "FILL IN"            # "htk" (torchaudio's default) | "slaney" (librosa's) | "kaldi" | "speechbrain"
 mel_norm = "FILL IN"             # "none" (torchaudio's default) | "slaney" (librosa's)
-log = "FILL IN"                  # "ln" | "log2" | "log10" | "db"
+log = "FILL IN"                  # "ln" | "log2" | "log10" | "db" (of power) | "db-amplitude"
 log_offset = "FILL IN"           # what is added before the logarithm, such as 1e-6
+log_offset_by = "adding"         # GUESS: "adding", or "clamping" to no less (librosa's and torchaudio's decibels)
+top_db = 0.0                     # GUESS: 80.0 with librosa's and torchaudio's decibels; 0 keeps all
+db_reference = 1.0               # GUESS: what 0 dB is; "max" is the clip's largest value (librosa's ref=np.max)
 {kept}
 
 [frontend.normalisation]         # (x - mean) / std on the log-Mel
-kind = "FILL IN"                 # "none" | "global": one mean and one std for all clips
+kind = "FILL IN"                 # "none" | "global" (numbers below) | "per-band" (band_mean and band_std, lists) |
+                                 # "clip" | "cmvn" | "cmn": the clip's own
 mean = 0.0                       # of the training set, where kind is "global"
 std = 1.0
 """

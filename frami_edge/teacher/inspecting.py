@@ -14,6 +14,7 @@ from frami_edge.errors import EXIT_USAGE, FramiError
 from frami_edge.factories import call, find_factory
 from frami_edge.files import sha256
 from frami_edge.probing import probe
+from frami_edge.runtime.text import decoded
 from frami_edge.teacher import inputs
 from frami_edge.teacher.dialects import CardCheck, check_card
 from frami_edge.teacher.fitting import fit, refuse_non_finite
@@ -121,7 +122,8 @@ def look_at(net: nn.Module, card: TeacherCard | None = None, matches: list[Match
         networks.parameters(net), _batch_norms(net), _layouts(net, card, matches or []))
     layout = next((layout for layout in found.layouts if layout.n_mels), None)
     if layout is None:
-        found.problem = ("it takes waveforms; the network behind its front-end is needed" if found.layouts else
+        found.problem = ("it takes waveforms: write layout = \"waveform\" in its card, and leave out of [frontend] "
+                         "what its torchaudio module says ('frami-edge distill' reads it)" if found.layouts else
                          "no usual layout, number of Mel bands or length gave one row of classes for each clip")
         return found
     n_mels = layout.n_mels[0]
@@ -156,7 +158,7 @@ def _read_card(found: Inspection, card: Path | None) -> None:
     except FramiError as error:
         found.card, found.card_problem = None, " ".join(filter(None, (error.problem, error.hint)))
         with contextlib.suppress(OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
-            found.wanted = str(tomllib.loads(at.read_text(encoding="utf-8")).get("architecture", ""))
+            found.wanted = str(tomllib.loads(decoded(at.read_bytes())).get("architecture", ""))
 
 
 def _vendors_network(found: Inspection, content: object, arch: str | None, trust: bool) -> nn.Module | None:

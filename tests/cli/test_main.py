@@ -1,6 +1,7 @@
 """The frame of the command line: what users see when something is wrong, and what a start costs."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -116,3 +117,12 @@ def test_a_start_loads_nothing_heavy() -> None:
 def test_the_module_runs_too() -> None:
     ran = subprocess.run([sys.executable, "-m", "frami_edge", "--version"], capture_output=True, text=True)
     assert ran.returncode == 0 and ran.stdout == f"frami-edge {__version__}\n"
+
+
+def test_what_a_terminal_cannot_show_is_escaped(tmp_path: Path) -> None:
+    """A class name is no reason to end: Windows redirects to a narrow encoding."""
+    code = ("from frami_edge.runtime.text import print_anything; print_anything(); print('\u72ac'); "
+            "import sys; print('\u72ac', file=sys.stderr)")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True,
+                          env={**os.environ, "PYTHONIOENCODING": "cp1252"})
+    assert done.stdout.strip() == done.stderr.strip() == b"\\u72ac"

@@ -14,7 +14,7 @@ MakeStudent = Callable[[Path, TeacherCard], Path]
 
 @pytest.fixture(scope="session")
 def card() -> TeacherCard:
-    return TeacherCard(labels=("yes", "no", "neither"), time_dependent=True, clip=Clip(preparation="center-pad"),
+    return TeacherCard(labels=("yes", "no", "\u72ac"), time_dependent=True, clip=Clip(preparation="center-pad"),
                        frontend=MelSpec(n_fft=512, n_mels=32))
 
 

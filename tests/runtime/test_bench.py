@@ -1,6 +1,7 @@
 """The whole benchmark on the exported student."""
 
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -155,7 +156,8 @@ def test_as_many_calls_as_the_time_allows(exported) -> None:
 
 
 @pytest.mark.parametrize("wrong", [
-    {"threads": (0,)}, {"threads": ()}, {"runs": 0}, {"warmup": -1}, {"seconds": 0.0}, {"limit_seconds": 0.0}])
+    {"threads": (0,)}, {"threads": ()}, {"runs": 0}, {"warmup": -1}, {"seconds": 0.0}, {"limit_seconds": 0.0},
+    {"seconds": math.nan}, {"seconds": math.inf}])
 def test_impossible_settings_are_usage_errors(wrong: dict) -> None:
     with pytest.raises(FramiError) as caught:
         bench.Settings(**wrong)

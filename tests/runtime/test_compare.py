@@ -53,6 +53,13 @@ def test_nothing_in_common() -> None:
         compare.pairs(report(10.0, 9.8, 10.2), other)
 
 
+def test_a_report_whose_parity_failed_has_nothing_to_compare() -> None:
+    failed = report(10.0, 9.8, 10.2)
+    failed["models"][0] |= {"runs": [], "parity": {"passed": False}}
+    with pytest.raises(FramiError, match="second report has no times: its parity failed"):
+        compare.pairs(report(10.0, 9.8, 10.2), failed)
+
+
 def test_another_device_is_said() -> None:
     before, after = report(10.0, 9.8, 10.2), report(10.0, 9.8, 10.2, cpu="Cortex-A53")
     assert "Not measured on the same device" in as_text(compare.sections(before, after))

@@ -54,6 +54,7 @@ def test_more_outputs_without_the_onnx_package(exported) -> None:
     (None, "no file"),
     (b"", "is empty"),
     (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n", "Git LFS pointer"),
+    (b"PK\x03\x04student.pt", "a checkpoint of PyTorch"),
     (b"RIFF\x00\x00\x00\x00WAVEfmt ", "cannot be opened as an ONNX model"),
 ])
 def test_files_that_are_no_models(tmp_path: Path, content: bytes | None, said: str) -> None:
