@@ -75,7 +75,8 @@ def test_frames_are_those_of_the_front_end(spec: MelSpec, seconds: float, frames
 
     from frami_edge.frontend import MelFrontend
 
-    card = TeacherCard(labels=("a", "b"), time_dependent=True, clip=Clip(seconds=seconds), frontend=spec)
+    clip = Clip(seconds=seconds, preparation="end-pad")
+    card = TeacherCard(labels=("a", "b"), time_dependent=True, clip=clip, frontend=spec)
     assert card.frames == frames
     assert MelFrontend.from_card(card)(torch.zeros(1, card.clip.samples)).shape == (1, 40, frames)
 
