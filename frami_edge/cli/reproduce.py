@@ -55,7 +55,8 @@ def register(app: typer.Typer) -> None:
         from frami_edge.reproduce.tasks import Options
 
         if (card or arch or trust or believe_card) and not teacher:
-            raise FramiError("--card, --arch, --trust and --believe-card are about a teacher, and there is no --teacher.",
+            raise FramiError("--card, --arch, --trust and --believe-card are about a teacher, and there is "
+                             "no --teacher.",
                              exit_code=EXIT_USAGE)
         if budget:
             seconds_of(budget)  # a duration that cannot be read is told before anything else
