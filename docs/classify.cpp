@@ -22,7 +22,7 @@ static std::string metadata(const Ort::Session& session, const char* key) {
     return value ? value.get() : "";
 }
 
-// The strings of a JSON list, which are UTF-8. Escapes other than \" and \\ (of control characters) are left as they are.
+// The strings of a JSON list, in UTF-8. Escapes of control characters are left as they are.
 static std::vector<std::string> strings(const std::string& json) {
     std::vector<std::string> found;
     bool inside = false;
