@@ -19,6 +19,8 @@ seconds = "FILL IN"              # length of the training clips; {frames}
 preparation = "FILL IN"          # "center-pad" | "end-pad" | "loop" | "crop": how clips were brought to that length
 level = "none"                   # GUESS: "none", or "peak" (each clip divided by its maximum)
 
+"""
+FRONTEND = """\
 [frontend]                       # the Mel dialect, as the training code computed it; MFCCs, pre-emphasis, Kaldi's and
                                  # other vendors' settings as a whole: docs/teachers.md
 n_fft = "FILL IN"                # samples: 400, 512, 1024, ...
@@ -45,6 +47,11 @@ kind = "FILL IN"                 # "none" | "global" (numbers below) | "per-band
                                  # "clip" | "cmvn" | "cmn": the clip's own
 mean = 0.0                       # of the training set, where kind is "global"
 std = 1.0
+"""
+# of a network that takes waveforms
+INSIDE = """\
+[frontend]                       # is inside the network: a torchaudio transform is found and read, and what is written
+                                 # here comes before it; any other is named by features_at and described here
 """
 
 
@@ -73,8 +80,8 @@ def draft(found: Inspection) -> str:
     kept = (_line("frames", fixed.shortest, "FOUND: it takes this many frames alone") if fixed else
             _line("frames", 0, "GUESS: frames kept of each clip; 0 keeps all"))
     frames = f"it takes {fixed.shortest} frames alone" if fixed else "1.0, 2.0, 10.0, ..."
-    return TEMPLATE.format(file=found.path.name, sha256=found.sha256, lines="\n".join(lines), frames=frames,
-                           n_mels=n_mels, kept=kept)
+    text = TEMPLATE.format(file=found.path.name, sha256=found.sha256, lines="\n".join(lines), frames=frames)
+    return text + (INSIDE if layout and layout.name == "waveform" else FRONTEND.format(n_mels=n_mels, kept=kept))
 
 
 def _architecture(found: Inspection) -> str:

@@ -19,7 +19,7 @@ from frami_edge.teacher import inputs
 from frami_edge.teacher.dialects import CardCheck, check_card
 from frami_edge.teacher.fitting import fit, refuse_non_finite
 from frami_edge.teacher.inputs import Layout, Lengths
-from frami_edge.teacher.opening import open_teacher
+from frami_edge.teacher.opening import OpenedTeacher, open_teacher
 from frami_edge.teacher.reading import find_state_dicts, read_content
 from frami_edge.teacher.recognising import Match, WeightsFound, describe, recognise
 from frami_edge.teacher.taps import BatchNorm, Teacher, output_kind
@@ -105,8 +105,9 @@ def inspect(path: Path, card: Path | None = None, arch: str | None = None, trust
         net = _vendors_network(found, content, arch, trust)
     if net is not None:
         found.network = look_at(net.float().eval().requires_grad_(False), found.card, found.matches)
-        if found.card:
-            _check(found, card, arch, trust)
+        opened = _check(found, card, arch, trust) if found.card else None
+        if opened and found.card and found.card.layout == "waveform":
+            found.network = look_at(opened.teacher.net, opened.card)  # what is behind its front-end
     return found
 
 
@@ -207,15 +208,17 @@ def _build(found: Inspection, wanted: str) -> tuple[nn.Module, str]:
                      "Leave --arch out to see which registered networks fit.", exit_code=EXIT_USAGE)
 
 
-def _check(found: Inspection, card: Path | None, arch: str | None, trust: bool) -> None:
+def _check(found: Inspection, card: Path | None, arch: str | None, trust: bool) -> OpenedTeacher | None:
     """Open it as distill does, and compare the card's front-end with the BatchNorm statistics."""
     try:
         if found.card_at != "inside":  # where the card names code, it has run already
             arch = arch or found.architecture or None
         opened = open_teacher(found.path, card=card, arch=arch, trust=trust)
         found.check = check_card(opened.teacher)
+        return opened
     except FramiError as error:
         found.card_problem = " ".join(filter(None, (error.problem, error.hint)))
+        return None
 
 
 def _layouts(net: nn.Module, card: TeacherCard | None, matches: list[Match]) -> list[Layout]:

@@ -16,6 +16,8 @@ from frami_edge.evaluation import torch_model
 from frami_edge.frontend import MelFrontend
 from frami_edge.inversion.bank import Bank
 from frami_edge.inversion.synthesizer import make_synthesizer
+from frami_edge.teacher.drafting import draft
+from frami_edge.teacher.inspecting import inspect
 from frami_edge.teacher.opening import open_teacher
 from frami_edge.teacher.taps import Teacher
 from frami_edge.teacher.waveform import behind_front_end
@@ -208,3 +210,13 @@ def build():
     wave = 0.1 * torch.randn(2, 8000)
     features = MelFrontend.from_card(opened.card)(wave)
     torch.testing.assert_close(opened.teacher(features), network.eval()(wave), atol=1e-3, rtol=0)
+
+    found = inspect(tmp_path / "teacher.pt", trust=True)  # it looks behind the front-end, as distill does
+    assert found.network is not None and not found.network.problem and not found.card_problem
+    assert found.network.frames_at == "1.2" and found.check is not None and found.check.fit is not None
+    (tmp_path / "teacher.toml").unlink()
+    text = draft(inspect(tmp_path / "teacher.pt", arch=f"{tmp_path / 'model.py'}:build"))
+    assert 'layout = "waveform"' in text and "n_fft =" not in text and "inside the network" in text
+    (tmp_path / "teacher.toml").write_text(text)
+    with pytest.raises(FramiError, match="not complete: labels, time_dependent, clip.sample_rate"):
+        TeacherCard.read(tmp_path / "teacher.toml")
