@@ -42,7 +42,8 @@ class Settings:
                     "--seconds": 1 if self.seconds is None else self.seconds, "--warmup": self.warmup + 1}
         for option, value in positive.items():
             if not 0 < value < math.inf:  # also nan
-                raise FramiError(f"{option} cannot be {value}.", "Give a number above 0.", exit_code=EXIT_USAGE)
+                raise FramiError(f"{option} is {'too small' if value <= 0 else 'no finite number'}.",
+                                 "Give a number above 0.", exit_code=EXIT_USAGE)
 
 
 def settings_of(*, threads: str, seconds: float | None, runs: int | None, warmup: int, limit: float | None,
