@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from frami_edge.distillation.verdict import Verdict
 
 LEAST_CONFIDENCE = 0.5  # of the teacher in the class asked for; good runs have over 0.9
-LEAST_AGREEMENT = 0.96  # most good runs have 97 % or more (docs/results.md, the zoo)
+LEAST_AGREEMENT = 0.96  # most good runs have 97 % or more (docs/results/teachers.md)
 
 
 def print_verdict(out: Path, run: Path, verdict: "Verdict", seconds: float) -> None:

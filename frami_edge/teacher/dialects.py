@@ -19,7 +19,7 @@ from frami_edge.teacher.sounds import sounds
 from frami_edge.teacher.taps import Teacher
 
 LONGEST = 2.0  # seconds of a sound, where the teacher takes any length
-# gaps, measured (docs/results.md, Wrong cards): those of right cards stay below 0.27, but for teachers trained for some
+# gaps, measured (docs/results/teachers.md): those of right cards stay below 0.27, but for teachers trained for some
 # dozen steps alone, whose statistics lag behind their weights (0.33)
 SUSPICIOUS = 0.3  # worth a word where another dialect explains the statistics
 UNEXPLAINED = 0.7  # worth a word where none does

@@ -59,16 +59,6 @@ def test_p_over_groups_counts_the_signs(gains: list[float], p: float) -> None:
     assert held_out.sign_flips(gains) == held_out.sign_flips([-gain for gain in gains]) == pytest.approx(p)
 
 
-@pytest.mark.parametrize("cells", ["digits-held-out", "digits-held-out-8m", "digits-held-out-res34", "esc10-held-out"])
-def test_the_results_that_are_told_are_those_of_the_cells_that_are_kept(cells: str) -> None:
-    """docs/results.md has the table that the command beside it prints."""
-    docs = Path(__file__).parents[2] / "docs"
-    groups = [group for folder in sorted((docs / "cells" / cells).iterdir()) if folder.is_dir()
-              if (group := held_out.read(folder))]
-    told = (docs / "results.md").read_text(encoding="utf-8").splitlines()
-    assert groups and not set(held_out.table(groups, "frami").splitlines()) - set(told)
-
-
 def test_teachers_and_cells_of_each_speaker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                                             capsys: pytest.CaptureFixture[str]) -> None:
     recordings = made_up.digits(tmp_path)
