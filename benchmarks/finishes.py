@@ -59,6 +59,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, nargs="?", help="labelled recordings; without them only the table")
     parser.add_argument("--out", type=Path, nargs="+", required=True, help="of reproduce; several of one teacher")
     parser.add_argument("--teacher", type=Path, help="by default OUT/teacher.pt, as held_out.py leaves it")
+    parser.add_argument("--trust", action="store_true", help="run the code that the teacher's card names")
     parser.add_argument("--arms", help="by default all that make samples")
     parser.add_argument("--seeds", type=int, nargs="+", default=[10, 20])
     parser.add_argument("--against", default="frami")
@@ -99,7 +100,8 @@ def finish(folder: Path, cell: Result, seed: int, teacher: Path, given: argparse
     model = kept / "student.pt"
     if not model.is_file():
         words = ["distill", str(teacher), "--student", cell.student, "--bank", str(folder / "student.run"),
-                 "--seed", str(seed), "--out", str(model), *(word for each in given.set for word in ("--set", each))]
+                 "--seed", str(seed), "--out", str(model), *(["--trust"] if given.trust else []),
+                 *(word for each in given.set for word in ("--set", each))]
         code = running.run_command([*words, "--force"], kept / "output.txt")
         if code == running.INTERRUPTED:
             raise KeyboardInterrupt

@@ -73,7 +73,8 @@ def test_samples_are_finished_again(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert finishes.main(words) == 0 and not made  # it is there
     assert held_out.main(["--out", str(out)]) == 0
     assert "| noise | 1 | 1 |" in capsys.readouterr().out  # other finishes are no cells
-    assert finishes.main([*words, "--label", "hot", "--set", "distillation.finish.temperature=9"]) == 0
+    assert finishes.main([*words, "--trust", "--label", "hot", "--set", "distillation.finish.temperature=9"]) == 0
+    assert "--trust" in made[-1]
     assert "temperature = 9" in (folder / "finish-hot-7" / "student.run" / "recipe.toml").read_text()
     assert results.read(folder / "finish-hot-7").values["distillation"]["finish"]["temperature"] == 9
     assert "| noise, finished with hot | 1 | 1 |" in capsys.readouterr().out
