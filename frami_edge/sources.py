@@ -87,8 +87,8 @@ def from_microphone(sample_rate: int, device: str | None) -> Source:
         import sounddevice
     except ModuleNotFoundError as error:
         raise FramiError("The microphone needs the package sounddevice, which is not installed here.",
-                         "pip install 'frami-edge[listen]', or pipe samples in: arecord -f S16_LE -r 16000 | "
-                         "frami-edge listen student.onnx - --rate 16000") from error
+                         "pip install 'frami-edge[listen]', or pipe samples in: arecord -t raw -f S16_LE "
+                         "-r 16000 | frami-edge listen student.onnx - --rate 16000") from error
     except OSError as error:  # its wheel for Linux brings no PortAudio
         raise FramiError(f"The microphone needs PortAudio: {error}.",
                          "On Debian: apt install libportaudio2.") from error

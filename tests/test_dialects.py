@@ -31,7 +31,7 @@ from frami_edge.runtime.graphs import with_outputs
 PAGE = (Path(__file__).parents[1] / "docs" / "teachers.md").read_text(encoding="utf-8")
 BLOCKS = PAGE.split("## Front-ends of vendors")[1].split("\n## ")[0].split("```toml")[1:]
 NAMES = ("librosa", "torchaudio", "mfcc", "kaldi", "ast", "speechbrain", "panns", "yamnet")
-CARDS = {name: MelSpec.model_validate(tomllib.loads(block.split("```")[0]))
+CARDS = {name: MelSpec.model_validate(tomllib.loads(block.split("```")[0])["frontend"])
          for name, block in zip(NAMES, BLOCKS, strict=True)}
 VENDOR_RATES = {"librosa": 22050, "panns": 32000}  # the others: 16000
 RATES = [8000, 16000, 22050, 32000, 44100, 48000]

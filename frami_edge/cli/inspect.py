@@ -38,15 +38,15 @@ def register(app: typer.Typer) -> None:
         trust: options.Trust = False,
         write: Annotated[bool | None, typer.Option(
             "--write/--no-write", show_default=False,
-            help="Write teacher.toml beside FILE; by default where there is no card.")] = None,
+            help="Write the card beside FILE, teacher.toml; by default where there is none.")] = None,
         force: options.Force = False,
         as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
     ) -> None:
         from frami_edge.card import CARD_NAME
         from frami_edge.files import refuse_overwrite
-        from frami_edge.teacher.inspecting import inspect
+        from frami_edge.teacher.inspecting import beside, inspect
 
-        target = file.with_name(CARD_NAME)
+        target = beside(file) or file.with_name(CARD_NAME)  # where the next command looks
         if write:
             refuse_overwrite(target, force)  # before the work
         found = inspect(file, card, arch, trust)

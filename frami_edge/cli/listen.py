@@ -23,7 +23,7 @@ What an exported model hears, window by window: in the microphone, in a file, or
 \b
   frami-edge listen student.onnx                          # the microphone; Ctrl-C ends it
   frami-edge listen student.onnx street.flac --hop 0.25   # a recording of any length, in constant memory
-  arecord -f S16_LE -r 16000 | frami-edge listen student.onnx - --rate 16000 --json
+  arecord -t raw -f S16_LE -r 16000 | frami-edge listen student.onnx - --rate 16000 --json
 
 The microphone needs pip install 'frami-edge\\[listen]'. Windows have the length of the training clips and begin every
 half of it, unless --window and --hop say otherwise. Probabilities are smoothed over the windows: 'exponential' with

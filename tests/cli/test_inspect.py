@@ -108,6 +108,10 @@ def test_a_draft_is_written_once(folder: Path) -> None:
     assert code == 2 and "--force" in errors and (folder / "teacher.toml").read_text() == "precious"
     run("inspect", "bought.pt", "--write", "--force")
     assert "FILL IN" in (folder / "teacher.toml").read_text()
+    (folder / "bought.toml").write_text("its own")  # looked for first, and so written
+    assert run("inspect", "bought.pt", "--write")[0] == 2 and (folder / "bought.toml").read_text() == "its own"
+    run("inspect", "bought.pt", "--write", "--force")
+    assert "FILL IN" in (folder / "bought.toml").read_text()
 
 
 def test_an_incomplete_card_is_no_use(folder: Path) -> None:
