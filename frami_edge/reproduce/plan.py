@@ -107,7 +107,8 @@ class Plan:
             if task.cell.kind == "teacher" and not column.predicted:
                 self.runner.adopt_teacher(task, column, found)
             outcome.results.append(found)
-            writing.write(self.options.out, self.name, [*outcome.results, *self._beside()], self.against)
+            later = [result for each in entries[number + 1 :] if (result := self._done(each.task))]
+            writing.write(self.options.out, self.name, [*outcome.results, *later, *self._beside()], self.against)
         return outcome
 
     def _beside(self) -> list[Result]:
@@ -139,10 +140,15 @@ def _open_columns(tasks: list[Task], options: Options) -> dict[tuple[str, str], 
     """The data of each column, split as its cells want it, and the teacher where one was given."""
     opened: dict[str, tuple[Dataset, Column]] = {}
     columns: dict[tuple[str, str], Column] = {}
+    tests: dict[tuple[str, str], tuple[str, ...]] = {}
     given = open_teacher(options.teacher, card=options.card, arch=options.arch, trust=options.trust) \
         if options.teacher else None
     for task in tasks:
         cell, key = task.cell, (task.group, task.cell.teacher)
+        if cell.test != tests.setdefault(key, cell.test):
+            raise FramiError(f"{task.recipe} is tested on {', '.join(cell.test)}, and the others of its column on "
+                             f"{', '.join(tests[key])}.", "Leave 'test' out of its [cell], or choose the groups of all "
+                             "rows with --test.", exit_code=EXIT_USAGE)
         if key in columns:
             continue
         if cell.dataset not in opened:

@@ -86,6 +86,9 @@ class Runner:
         model = given or folder / ("teacher.pt" if task.cell.kind == "teacher" else "student.pt")
         folder.mkdir(parents=True, exist_ok=True)
         if not given and not whole(model):
+            if task.cell.kind == "student" and column.opened:  # whose front-end and labels it takes too
+                card = column.opened.card.to_toml()
+                write_atomically(card_beside(model), lambda aside: aside.write_text(card, encoding="utf-8"))
             words = command(task, model, column, self.options)
             code = self.call(words, folder / "output.txt")
             if code == INTERRUPTED:
@@ -125,8 +128,6 @@ class Runner:
         column.path = options.teacher or task.folder(options.out, result.key) / "teacher.pt"
         column.opened = open_teacher(column.path, card=options.card, arch=options.arch, trust=options.trust)
         column.predicted = tuple(result.predicted)
-        card = column.opened.card.to_toml()
-        write_atomically(card_file(task, options), lambda aside: aside.write_text(card, encoding="utf-8"))
 
 
 def outcome(model: Path, found: Evaluation, provenance: dict[str, Any]) -> dict[str, Any]:
@@ -140,9 +141,9 @@ def outcome(model: Path, found: Evaluation, provenance: dict[str, Any]) -> dict[
     }
 
 
-def card_file(task: Task, options: Options) -> Path:
-    """The teacher's card, whose front-end and labels the student without a teacher takes too."""
-    return options.out / task.group / f"{task.cell.teacher}.toml"
+def card_beside(model: Path) -> Path:
+    """The teacher's card in the folder of a student that learns without it."""
+    return model.with_name("teacher.toml")
 
 
 def command(task: Task, model: Path, column: Column, options: Options) -> list[str]:
@@ -160,7 +161,7 @@ def command(task: Task, model: Path, column: Column, options: Options) -> list[s
     if cell.kind == "kd":
         words += ["--teacher", *teacher]
     if cell.kind == "student":
-        words += ["--card", str(card_file(task, options))]
+        words += ["--card", str(card_beside(model))]
     return words
 
 

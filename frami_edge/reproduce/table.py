@@ -52,6 +52,7 @@ class Comparison:
     """The arm minus the other one: in accuracy, and where the teacher's answers are known in how close it comes."""
 
     group: str
+    teacher: str
     student: str
     arm: str
     minus: str
@@ -77,14 +78,14 @@ def comparisons(results: Iterable[Result], arm: str, resamples: int = RESAMPLES)
         taught = arms.get((group, teacher, "teacher"))
         difference = compare(ours, theirs, lambda result: result.right, resamples)
         if not taught or other == "teacher":
-            found.append(Comparison(group, ours[0].student, arm, other, difference))
+            found.append(Comparison(group, teacher, ours[0].student, arm, other, difference))
             continue
         if taught[0].clips != ours[0].clips:
             raise FramiError(f"{taught[0].recipe} and {ours[0].recipe} were tested on different clips.")
         closer = (compare(ours, theirs, figure, resamples)
                   for figure in (partial(Result.agreeing, teacher=taught[0]),
                                  partial(Result.divergences, teacher=taught[0])))
-        found.append(Comparison(group, ours[0].student, arm, other, difference, *closer))
+        found.append(Comparison(group, teacher, ours[0].student, arm, other, difference, *closer))
     return found
 
 

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from frami_edge import recipe
+from frami_edge.datasets import OFFICIAL
 from frami_edge.errors import EXIT_USAGE, FramiError, nearest
+from frami_edge.layouts import LAYOUTS
 from frami_edge.recipe import Cell
 
 TABLES = ("table1", "table2")  # of the paper
@@ -97,26 +99,44 @@ def choose(table: str, options: Options, everything: bool = False) -> list[Task]
 
     Args:
         table: table1 or table2 of the paper, or a folder of recipes, such as digits.
-        everything: also what the user did not choose, or what is optional.
+        everything: also what the user did not choose, or what is optional; without what the overrides do not fit.
 
     Raises:
-        FramiError: no such table, arm or student, or overrides that no cell takes.
+        FramiError: no such table, arm or student, nothing that has all of them, or overrides that no cell takes.
     """
-    cells = _cells(table) | _own_cells(table, options.arms)
+    cells = _cells(table)
+    cells |= _own_cells(table, options.arms, {arm_of(name) for name in cells})
     arms = {arm_of(name): None for name in cells}
     _known([arm_of(arm) if arm.endswith(".toml") else arm for arm in options.arms], list(arms), "arm")
     _known(options.students, sorted({cell.student for cell in cells.values()} - {""}), "student")
     _known_overrides(options.overrides)
-    wanted = {name: cell for name, cell in cells.items() if everything or _wanted(name, cell, options)}
+    taught = {cell.teacher for cell in cells.values() if not options.students or cell.student in options.students}
+    wanted = {name: cell for name, cell in cells.items() if everything or _wanted(name, cell, options, taught)}
+    if not wanted:
+        raise FramiError(f"{table} has no row {', '.join(options.arms)} of the student "
+                         f"{', '.join(options.students)}.", "'frami-edge recipes' lists what there is.",
+                         exit_code=EXIT_USAGE)
     teachers = {(_group(name, table), cell.teacher) for name, cell in wanted.items()}
     wanted |= {name: cell for name, cell in cells.items()
                if cell.kind == "teacher" and (_group(name, table), cell.teacher) in teachers}
+    untaught = teachers - {(_group(name, table), cell.teacher) for name, cell in wanted.items()
+                           if cell.kind == "teacher"}
+    if untaught and not everything:
+        group, network = min(untaught)
+        raise FramiError(f"{group} has no teacher {network}.", "The recipe's [cell] says teacher = ...; take one that "
+                         "the table trains.", exit_code=EXIT_USAGE)
     if options.teacher and len(teachers) > 1 and not everything:
         raise FramiError(f"{options.teacher} cannot be the teacher of {len(teachers)} columns: "
                          + ", ".join(f"{group} {network}" for group, network in sorted(teachers)) + ".",
                          "Choose one with --student wrn16, and one data set as the table.", exit_code=EXIT_USAGE)
-    tasks = [_task(name, _group(name, table), cell, seed, options) for name, cell in wanted.items()
-             for seed in range(1 if cell.kind == "teacher" else options.seeds)]
+    tasks = []
+    for name, cell in wanted.items():
+        try:
+            tasks += [_task(name, _group(name, table), cell, seed, options)
+                      for seed in range(1 if cell.kind == "teacher" else options.seeds)]
+        except FramiError:
+            if not everything:
+                raise
     return sorted(tasks, key=lambda task: (task.group, task.cell.teacher, task.cell.kind != "teacher", task.seed,
                                            place(task.arm)))
 
@@ -135,16 +155,24 @@ def _cells(table: str) -> dict[str, Cell]:
             if table in cell.tables or (cell.kind == "teacher" and cell.tables)}
 
 
-def _own_cells(table: str, arms: Sequence[str]) -> dict[str, Cell]:
-    """The user's own rows: recipe files that extend a cell of the table."""
+def _own_cells(table: str, arms: Sequence[str], taken: set[str]) -> dict[str, Cell]:
+    """The user's own rows: recipe files that extend a cell of the table, each named otherwise than those ``taken``."""
     cells = {}
-    for name in arms:
+    for name in dict.fromkeys(arms):
         if name.endswith(".toml"):
             cell = recipe.cell(name)
             if cell is None or table in TABLES:
                 raise FramiError(f"{name} is for no cell of {table}.",
                                  "A row of your own extends a cell of the table of one data set: "
                                  'extends = "digits/wrn16-frami", then what differs.', exit_code=EXIT_USAGE)
+            if cell.kind == "teacher":
+                raise FramiError(f"{name} extends a teacher, and a column has one already.",
+                                 "Another teacher's settings: --set training.epochs=20, into an --out of its own.",
+                                 exit_code=EXIT_USAGE)
+            if arm_of(name) in taken:
+                raise FramiError(f"There is a row '{arm_of(name)}' already.", f"Give {name} another name.",
+                                 exit_code=EXIT_USAGE)
+            taken = taken | {arm_of(name)}
             cells[name] = cell
     return cells
 
@@ -153,8 +181,11 @@ def _group(name: str, table: str = "") -> str:
     return table if name.endswith(".toml") else name.partition("/")[0]
 
 
-def _wanted(name: str, cell: Cell, options: Options) -> bool:
-    if options.students and cell.student not in options.students:
+def _wanted(name: str, cell: Cell, options: Options, taught: set[str]) -> bool:
+    """``taught``: the teachers of the students that are wanted."""
+    if cell.kind == "teacher" and cell.teacher not in taught:
+        return False
+    if cell.kind != "teacher" and options.students and cell.student not in options.students:
         return False
     return name in options.arms or arm_of(name) in options.arms if options.arms else not cell.optional
 
@@ -175,6 +206,10 @@ def _known_overrides(overrides: Sequence[str]) -> None:
 
 def _task(name: str, group: str, cell: Cell, seed: int, options: Options) -> Task:
     if options.test:
-        cell = cell.model_copy(update={"test": options.test})
+        test = LAYOUTS[cell.dataset].test if options.test == (OFFICIAL,) else options.test
+        if not test:
+            raise FramiError(f"{cell.dataset} has no official split.", "Name the test groups: --test GROUP.",
+                             exit_code=EXIT_USAGE)
+        cell = cell.model_copy(update={"test": test})
     mine = tuple(each for each in options.overrides if each.strip().startswith(ROOTS[cell.kind == "data-free"]))
     return Task(name, group, arm_of(name), cell, seed, mine, recipe.load_any(name, list(mine)).model_dump(mode="json"))

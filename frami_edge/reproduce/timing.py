@@ -29,8 +29,8 @@ TRAINING_STEPS = 3
 
 def from_results(task: Task, budget: str, done: Sequence[Result]) -> float | None:
     """Mean seconds of the same cell with other seeds."""
-    seconds = [result.seconds for result in done
-               if (result.recipe, result.values, result.budget) == (task.recipe, task.values, budget)]
+    wanted = task.recipe, task.values, budget if task.data_free else ""
+    seconds = [result.seconds for result in done if (result.recipe, result.values, result.budget) == wanted]
     return sum(seconds) / len(seconds) if seconds else None
 
 

@@ -44,8 +44,7 @@ def markdown(table: str, rows: Sequence[Row], compared: Sequence[Comparison], re
                   "| | accuracy | sd | seeds | n | agreement with the teacher | KL | samples | minutes | paper |",
                   "|---|---|---|---|---|---|---|---|---|---|"]
         lines += [_line(row) for row in inside]
-        here = [each for each in compared
-                if each.group == column[0] and each.student in {row.student for row in inside}]
+        here = [each for each in compared if (each.group, each.teacher) == column]
         if here:
             lines += ["", f"| {ARMS.get(here[0].arm, here[0].arm)} minus | points of accuracy | 95 % interval | p "
                       "| points of agreement with the teacher | 95 % interval | p | KL, nats | 95 % interval | p "

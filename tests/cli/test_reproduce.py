@@ -106,6 +106,7 @@ def test_a_table_and_its_cells(folder: Path, commands: list[list[str]]) -> None:
     assert json.loads(Path("reproduce-digits/digits.json").read_text())["rows"] == rows
     assert reproduce("--arms", "frami", "--seeds", 1, "--set", "inversion.tau=0.9").exit_code == 0
     assert [(command[0], command[-1]) for command in commands] == [("distill", "--resume")]
+    assert not list(Path("reproduce-digits/digits").glob("*.toml"))  # cards lie in the cells' folders
     assert len(list(Path("reproduce-digits/digits").glob("wrn16-frami-0-*"))) == 2
 
 
@@ -196,9 +197,12 @@ def test_ctrl_c_reaches_the_cell_and_the_same_command_goes_on(folder: Path, comm
     (("--teacher", "missing.pt"), 3, "missing.pt"),
     (("--data", "nowhere"), 3, "github.com/Jakobovski"),
     (("--set", "inversion.tua=1"), 2, "Did you mean 'tau'"),
+    (("--test", "official"), 2, "no official split"),
+    (("--arms", "frami,mine.toml"), 2, "mine.toml is tested on ann, and the others of its column on theo"),
 ])
 def test_mistakes_are_told_before_anything_is_run(folder: Path, commands: list[list[str]], more: tuple[str, ...],
                                                   exit_code: int, problem: str) -> None:
+    Path("mine.toml").write_text('extends = "digits/wrn16-frami"\n[cell]\ntest = ["ann"]\n')
     done = reproduce(*more)
     assert done.exit_code == exit_code and problem in done.stderr, done.output
     assert commands == [] and not Path("reproduce-digits").exists()
@@ -225,3 +229,12 @@ def test_an_arm_that_leaves_nothing_out_is_named(folder: Path) -> None:
     done = reproduce(*arms)
     assert done.exit_code == 0 and "wrn16-frami-no-prepare: the teacher's clips are cropped" in done.stderr, done.output
     assert "FRAMI once more" not in reproduce("--arms", "frami", "--seeds", 1, "--plan").stderr
+
+
+def test_an_interrupted_table_still_shows_what_is_done(folder: Path, commands: list[list[str]],
+                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    assert reproduce("--arms", "kd", "--seeds", 1).exit_code == 0
+    monkeypatch.setattr(running, "run_command", lambda words, output: running.INTERRUPTED)
+    assert reproduce("--arms", "student,kd", "--seeds", 1).exit_code == 130  # in the student, which comes first
+    rows = json.loads(Path("reproduce-digits/digits.json").read_text())["rows"]
+    assert [row["arm"] for row in rows] == ["teacher", "kd"]

@@ -171,3 +171,12 @@ def test_a_result_is_read_back_or_not_at_all(tmp_path: Path) -> None:
     for damaged in (b"", whole[:100], b"[]", b"{}", whole.replace(b'"truth": [1, ', b'"truth": ['), b"\xed\xa0\x80"):
         (folder / "cell.json").write_bytes(damaged)
         assert results.read(folder) is None
+
+
+def test_each_column_has_its_own_comparisons() -> None:
+    """A teacher, which has no student, is of its column alone."""
+    other = [replace(cell, teacher="res34", student="res18" if cell.student else "") for cell in CELLS]
+    cells = [*CELLS, *(replace(cell, predicted=[0] * N) if cell.arm == "frami" else cell for cell in other)]
+    text = writing.markdown("digits", table.rows(cells), table.comparisons(cells, "teacher", 100), cells)
+    ours, theirs = (part for part in text.split("## ") if "-> " in part)
+    assert all(part.count("| FRAMI | +") == 1 for part in (ours, theirs)) and ours != theirs

@@ -95,3 +95,47 @@ def test_the_key_is_that_of_everything_a_result_depends_on() -> None:
     assert len(different) == 7
     assert kd.key("clips", "teacher", "10m") == kd.key("clips", "teacher", "")  # a budget is for data-free cells
     assert frami.folder(Path("out"), key) == Path("out/digits") / f"wrn16-frami-1-{key[:8]}"
+
+
+def test_what_overrides_do_not_fit_is_not_looked_for() -> None:
+    """With ten steps ADI, which starts anew for each batch, is no recipe; FRAMI is."""
+    mine = replace(OPTIONS, arms=("frami",), students=("wrn16",), overrides=("inversion.steps=10",
+                                                                             "inversion.batches=10"))
+    assert {task.arm for task in choose("digits", mine)} == {"teacher", "frami"}
+    beside = {task.arm for task in choose("digits", mine, everything=True)}
+    assert {"noise", "kd", "frami"} <= beside and not {"adi", "frami-paper"} & beside
+    with pytest.raises(FramiError, match="without effect"):
+        choose("digits", replace(mine, arms=("adi",)))
+
+
+def test_the_official_groups_by_that_name() -> None:
+    tests = {task.cell.test for task in choose("esc10", replace(OPTIONS, test=("official",)))}
+    assert tests == {("5",)}
+    with pytest.raises(FramiError, match="no official split"):
+        choose("digits", replace(OPTIONS, test=("official",)))
+
+
+def test_the_teacher_of_a_student() -> None:
+    chosen = choose("digits", replace(OPTIONS, arms=("teacher",), students=("wrn16",)))
+    assert names(chosen) == [("digits/wrn40-teacher", 0)]
+
+
+@pytest.mark.parametrize("name,text,message", [
+    ("frami.toml", 'extends = "digits/wrn16-frami"', "There is a row 'frami' already"),
+    ("mine.toml", 'extends = "digits/wrn40-teacher"', "extends a teacher"),
+    ("mine.toml", 'extends = "digits/wrn16-frami"\n[cell]\nteacher = "wrn16x2"', "digits has no teacher wrn16x2"),
+])
+def test_rows_that_would_be_taken_for_others(tmp_path: Path, name: str, text: str, message: str) -> None:
+    mine = tmp_path / name
+    mine.write_text(text)
+    with pytest.raises(FramiError, match=message):
+        choose("digits", replace(OPTIONS, arms=(str(mine),)))
+
+
+def test_two_rows_of_ones_own_have_two_names(tmp_path: Path) -> None:
+    files = [tmp_path / folder / "mine.toml" for folder in ("a", "b")]
+    for file in files:
+        file.parent.mkdir()
+        file.write_text('extends = "digits/wrn16-frami"')
+    with pytest.raises(FramiError, match="There is a row 'mine' already"):
+        choose("digits", replace(OPTIONS, arms=tuple(map(str, files))))
