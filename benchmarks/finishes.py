@@ -28,7 +28,7 @@ import numpy as np
 from held_out import FIGURES, Figure
 
 from frami_edge import checkpoints
-from frami_edge.datasets import open_dataset
+from frami_edge.datasets import locate, open_dataset
 from frami_edge.errors import EXIT_OK, FramiError
 from frami_edge.evaluation import evaluate, torch_model
 from frami_edge.reproduce import results, running
@@ -108,7 +108,8 @@ def finish(folder: Path, cell: Result, seed: int, teacher: Path, given: argparse
         if code != 0:
             raise FramiError(f"frami-edge {' '.join(words)} failed with exit code {code}.")
     opened = open_teacher(model)
-    clips = open_dataset(recordings).with_labels(opened.card.labels).split(*cell.test)[1].clips
+    recordings = locate(recordings, cell.dataset)
+    clips = open_dataset(recordings, cell.dataset).with_labels(opened.card.labels).split(*cell.test)[1].clips
     if [clip.path.relative_to(recordings).as_posix() for clip in clips] != cell.clips:
         raise FramiError(f"{recordings} has other clips than {folder / results.FILE}.")
     found = evaluate(torch_model(opened.teacher, opened.card), clips)
@@ -119,12 +120,17 @@ def finish(folder: Path, cell: Result, seed: int, teacher: Path, given: argparse
 def read(outs: Sequence[Path]) -> tuple[Result, list[Bank]]:
     """The teacher, and the banks by arm and seed, finished in their cells alone or again."""
     banks: dict[tuple[str, str, int], list[Result]] = {}
-    teacher = None
-    for folder, cell in (found for out in outs for found in results.with_folders(out)):
-        if cell.arm == "teacher":
-            teacher = cell
+    cells = [found for out in outs for found in results.with_folders(out)]
+    teachers = {cell.model_sha256: cell for _, cell in cells if cell.arm == "teacher"}
+    if len(teachers) > 1:
+        raise FramiError(f"{', '.join(map(str, outs))} are of {len(teachers)} teachers.", "Give those of one.")
+    teacher = next(iter(teachers.values()), None)
+    for folder, cell in cells:
         if cell.kind == "data-free":
-            banks.setdefault((cell.arm, "", cell.seed), [cell])
+            if (cell.arm, "", cell.seed) in banks or (teacher and cell.teacher_sha256 != teacher.model_sha256):
+                raise FramiError(f"{folder}: another cell of {cell.arm}, seed {cell.seed}, or one of another teacher.",
+                                 "Other settings and teachers go into an OUT of their own.")
+            banks[cell.arm, "", cell.seed] = [cell]
             for path in sorted(folder.glob("finish-*")):
                 if again := results.read(path, cell.key):
                     label = path.name.removeprefix("finish-").rpartition("-")[0]

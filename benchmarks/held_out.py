@@ -133,9 +133,17 @@ def read(folder: Path) -> Group | None:
     """What is done in one group's folder; None without its teacher."""
     cells: dict[str, dict[int, Result]] = {}
     for result in below(folder):
-        cells.setdefault(result.arm, {})[result.seed] = result
+        if cells.setdefault(result.arm, {}).setdefault(result.seed, result) is not result:
+            raise FramiError(f"{folder} has two cells of {result.arm}, seed {result.seed}, with other settings.",
+                             "Other settings, budgets and teachers go into an OUT of their own.")
     teachers = list(cells.pop("teacher", {}).values())
-    return Group(folder.name, teachers[0], cells) if teachers else None
+    if not teachers:
+        return None
+    for result in (each for seeds in cells.values() for each in seeds.values()):
+        if result.teacher_sha256 != teachers[0].model_sha256 or result.clips != teachers[0].clips:
+            raise FramiError(f"{folder}: {result.arm}, seed {result.seed}, was made for another teacher or tested on "
+                             "other clips.", "Other teachers go into an OUT of their own.")
+    return Group(folder.name, teachers[0], cells)
 
 
 def table(groups: Sequence[Group], against: str) -> str:
@@ -154,15 +162,19 @@ def table(groups: Sequence[Group], against: str) -> str:
         lines.append(f"| {ARMS.get(arm, arm)} | {len(inside)} | {len(minutes)} | "
                      f"{sum(len(group.teacher.truth) for group in inside)} | {' | '.join(shown)} | "
                      f"{np.mean(minutes):.1f} |")
-    rivals = [arm for arm in arms if arm != against and any({arm, against} <= set(group.cells) for group in groups)]
+    rivals = [arm for arm in arms if arm != against and any(common_seeds(group, arm, against) for group in groups)]
     for name, (figure, factor, decimals) in FIGURES.items() if rivals else ():
         lines += ["", f"| {ARMS.get(against, against)} minus, {name} | mean | 95 % interval, over clips and seeds "
                       "| p, over clips and seeds | by seed | by group | p, over groups |",
                       "|---|---|---|---|---|---|---|"]
         for arm in rivals:
-            inside = [group for group in groups if {arm, against} <= set(group.cells)]
+            inside = [group for group in groups if common_seeds(group, arm, against)]
             lines.append(compared(arm, against, inside, figure, factor, decimals))
     return "\n".join(lines)
+
+
+def common_seeds(group: Group, *arms: str) -> list[int]:
+    return sorted(set.intersection(*(set(group.cells.get(arm, {})) for arm in arms)))
 
 
 def mean(arm: str, groups: Sequence[Group], figure: Figure) -> float:
@@ -170,18 +182,18 @@ def mean(arm: str, groups: Sequence[Group], figure: Figure) -> float:
     return float(np.mean([of(group, arm, figure).mean() for group in groups]))
 
 
-def of(group: Group, arm: str, figure: Figure, seeds: Sequence[int] = ()) -> Array:
+def of(group: Group, arm: str, figure: Figure, seeds: Sequence[int] | None = None) -> Array:
     """(seeds, clips)."""
     cells = group.cells[arm]
-    return np.stack([figure(cells[seed], group.teacher) for seed in seeds or cells]).astype(float)
+    return np.stack([figure(cells[seed], group.teacher) for seed in (cells if seeds is None else seeds)]).astype(float)
 
 
 def compared(arm: str, against: str, groups: Sequence[Group], figure: Figure, factor: float, decimals: int) -> str:
-    gains = []
-    for group in groups:
-        seeds = sorted(set(group.cells[arm]) & set(group.cells[against]))
-        gains.append(of(group, against, figure, seeds) - of(group, arm, figure, seeds))
-    if len({len(gain) for gain in gains}) > 1:  # seeds are resampled where every group has as many
+    """A line for groups in each of which both have a seed in common."""
+    common = [common_seeds(group, arm, against) for group in groups]
+    gains = [of(group, against, figure, seeds) - of(group, arm, figure, seeds)
+             for group, seeds in zip(groups, common, strict=True)]
+    if any(seeds != common[0] for seeds in common):  # seeds are resampled where every group has the same
         gains = [gain.mean(0, keepdims=True) for gain in gains]
     together = np.concatenate(gains, axis=1)
     found: Difference = paired_bootstrap(together, np.zeros_like(together))

@@ -14,6 +14,7 @@ from made_up import TEACHER, cell
 from typer.testing import CliRunner
 
 from frami_edge.cli.main import app
+from frami_edge.errors import FramiError
 from frami_edge.reproduce import results, running
 
 
@@ -89,3 +90,11 @@ def test_without_cells(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     with pytest.raises(SystemExit):
         finishes.main(["--out", str(tmp_path), "--set", "distillation.finish.steps=9"])
     assert "go together" in capsys.readouterr().err
+
+
+def test_two_teachers_are_told_apart() -> None:
+    cells = Path(__file__).parents[2] / "docs" / "cells" / "digits-held-out"
+    with pytest.raises(FramiError, match="are of 2 teachers"):
+        finishes.read([cells / "jackson", cells / "george"])
+    with pytest.raises(FramiError, match="another cell of"):
+        finishes.read([cells / "jackson", cells / "jackson"])

@@ -1,5 +1,7 @@
 """benchmarks/held_out.py: what its table says of cells that are made up, and the whole on two small speakers."""
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import held_out
@@ -11,6 +13,7 @@ from made_up import TEACHER, cell
 from typer.testing import CliRunner
 
 from frami_edge.cli.main import app
+from frami_edge.errors import FramiError
 from frami_edge.reproduce import running
 
 
@@ -34,6 +37,30 @@ def test_only_seeds_in_common_are_compared() -> None:
     seeds = {"frami": {0: cell("frami", 40), 1: cell("frami", 0, 1)}, "noise": {0: cell("noise", 30)}}
     table = held_out.table([held_out.Group("ann", TEACHER, seeds)], "frami")
     assert "| FRAMI | 1 | 2 | 40 | 50.0 |" in table and "| noise | +25.0 |" in table
+
+
+def test_arms_without_a_seed_in_common_are_not_compared() -> None:
+    seeds = {"frami": {1: cell("frami", 40, 1), 2: cell("frami", 30, 2)}, "noise": {0: cell("noise", 30)},
+             "cmi": {0: cell("cmi", 30), 2: cell("cmi", 20, 2)}}
+    table = held_out.table([held_out.Group("ann", TEACHER, seeds)], "frami")
+    assert "| noise | +" not in table and "| CMI | +25.0 |" in table
+    other = seeds | {"cmi": {1: cell("cmi", 0, 1)}}  # seed 1 there, seed 2 here: no seeds of both
+    table = held_out.table([held_out.Group("ann", TEACHER, seeds), held_out.Group("bob", TEACHER, other)], "frami")
+    line = next(line for line in table.splitlines() if line.startswith("| CMI | +"))
+    assert line.endswith("|  | +25.0, +100.0 | 0.5 |")
+
+
+@pytest.mark.parametrize("changed,message", [({"key": "other"}, "two cells of frami, seed 0"),
+                                             ({"seed": 1, "teacher_sha256": "other"}, "made for another teacher"),
+                                             ({"seed": 1, "clips": ["other.wav"] * made_up.N}, "on other clips")])
+def test_cells_that_do_not_belong_together_are_refused(tmp_path: Path, changed: dict[str, object],
+                                                       message: str) -> None:
+    own = replace(cell("frami", 40), teacher_sha256=TEACHER.model_sha256)
+    for name, each in (("t", TEACHER), ("a", own), ("b", replace(own, **changed))):  # type: ignore[arg-type]
+        (tmp_path / "digits" / name).mkdir(parents=True)
+        each.write(tmp_path / "digits" / name)
+    with pytest.raises(FramiError, match=message):
+        held_out.read(tmp_path)
 
 
 def test_nothing_is_compared_where_there_is_one_arm() -> None:
@@ -85,6 +112,7 @@ def test_teachers_and_cells_of_each_speaker(tmp_path: Path, monkeypatch: pytest.
     content["provenance"]["interrupted"] = True  # as Ctrl-C leaves it after a whole epoch
     torch.save(content, teacher)
     made.clear()
+    shutil.rmtree(tmp_path / "out" / "ann" / "digits")
     assert held_out.main(words) == 0 and made[:2] == ["train", "reproduce"] and made.count("train") == 1
     made.clear()
     assert held_out.main(["--out", str(tmp_path / "out")]) == 0 and not made
