@@ -2,7 +2,7 @@
 
 import itertools
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from frami_edge.runtime.resample import Resampler
 Array = np.ndarray[Any, np.dtype[Any]]
 
 BLOCK = 1 << 18  # frames of a recording in memory at a time: 6 s at 44.1 kHz
+BATCH_SAMPLES = 2**22  # of all clips that go through a network at once: 32 of 8 s at 16 kHz
+READ_AT_ONCE = 512, 2**25  # clips in memory at most, and samples, unless one clip alone has more
 SUFFIXES = frozenset(
     {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64", ".rf64"}
 )
@@ -110,9 +112,25 @@ def _unreadable(path: Path, error: Exception) -> FramiError:
 
 
 def batches_of_equal_length(waves: Sequence[Array], batch_size: int) -> Iterator[list[int]]:
-    """Indices of ``waves`` in batches that can be stacked: each of one length, at most ``batch_size`` clips."""
+    """Indices of ``waves`` in batches that can be stacked: each of one length, at most ``batch_size`` clips.
+
+    Of long clips fewer (:data:`BATCH_SAMPLES` in all, but one at least): a network's memory grows with both.
+    """
     same: dict[int, list[int]] = {}
     for index, wave in enumerate(waves):
         same.setdefault(len(wave), []).append(index)
-    for indices in same.values():
-        yield from (indices[first : first + batch_size] for first in range(0, len(indices), batch_size))
+    for length, indices in same.items():
+        size = min(batch_size, max(1, BATCH_SAMPLES // max(1, length)))
+        yield from (indices[first : first + size] for first in range(0, len(indices), size))
+
+
+def in_memory(waves: Iterable[Array]) -> Iterator[list[Array]]:
+    """The waveforms in turn, as many at once as memory is for (:data:`READ_AT_ONCE`), and at least one."""
+    held = list[Array]()
+    for wave in waves:
+        if held and (len(held) == READ_AT_ONCE[0] or sum(map(len, held)) + len(wave) > READ_AT_ONCE[1]):
+            yield held
+            held = []
+        held.append(wave)
+    if held:
+        yield held

@@ -1,14 +1,14 @@
 """How well a model recognises real recordings. An exported model needs no torch here."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from frami_edge.audio import batches_of_equal_length, read_clip
+from frami_edge.audio import batches_of_equal_length, in_memory, read_clip
 from frami_edge.datasets import Clip
 from frami_edge.errors import FramiError
 from frami_edge.runtime.classifier import Classifier, softmax
@@ -19,7 +19,6 @@ from frami_edge.runtime.stream import ranked
 Array = np.ndarray[Any, np.dtype[Any]]
 
 BATCH = 32
-READ_AT_ONCE = 256, 2**25  # clips in memory at most, and samples unless one clip alone has more
 
 
 @dataclass(frozen=True)
@@ -118,7 +117,8 @@ def evaluate(model: Model, clips: Sequence[Clip], report: Callable[[int], object
         raise FramiError("There are no recordings to evaluate on.")
     confusion = np.zeros((len(model.labels), len(model.labels)), dtype=np.int64)
     heard = np.empty((len(clips), len(model.labels)), dtype=np.float32)
-    for first, waves in _read(clips, model.clip):
+    first = 0
+    for waves in in_memory(read_clip(clip.path, model.clip) for clip in clips):
         done = first
         for indices in batches_of_equal_length(waves, BATCH):
             logits = _heard(model, [waves[index] for index in indices])
@@ -126,21 +126,9 @@ def evaluate(model: Model, clips: Sequence[Clip], report: Callable[[int], object
             heard[[first + index for index in indices]] = logits
             done += len(indices)
             report(done)
+        first += len(waves)
     np.add.at(confusion, (np.array([clip.label for clip in clips]), heard.argmax(axis=1)), 1)
     return Evaluation(model.labels, confusion, heard)
-
-
-def _read(clips: Sequence[Clip], clip_table: Mapping[str, Any]) -> Iterator[tuple[int, list[Array]]]:
-    """The clips in turn, as many at once as memory is for: the number of those before them, and their waveforms."""
-    first, waves = 0, list[Array]()
-    for clip in clips:
-        wave = read_clip(clip.path, clip_table)
-        if waves and (len(waves) == READ_AT_ONCE[0] or sum(map(len, waves)) + len(wave) > READ_AT_ONCE[1]):
-            yield first, waves
-            first, waves = first + len(waves), []
-        waves.append(wave)
-    if waves:
-        yield first, waves
 
 
 def predict(model: Model, path: Path, top: int = 3) -> list[tuple[str, float]]:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from frami_edge.audio import batches_of_equal_length, read
+from frami_edge.audio import batches_of_equal_length, in_memory, read
 from frami_edge.card import Normalisation, TeacherCard
 from frami_edge.datasets import Clip
 from frami_edge.errors import FramiError
@@ -16,7 +16,6 @@ from frami_edge.inversion.views import mask
 from frami_edge.runtime.clips import prepare
 
 BATCH = 64
-READ_AT_ONCE = 512  # waveforms in memory
 LARGEST_SHIFT = 0.1  # of a clip, either way; time-dependent sounds are never rolled
 WIDEST_MASK = 0.15  # of the Mel bands and of the frames (SpecAugment)
 
@@ -77,9 +76,7 @@ def load(clips: Sequence[Clip], card: TeacherCard, report: Callable[[int], objec
         raise FramiError("There are no recordings to train on.", "Leave some groups out of --test.")
     frontend, clip_table = MelFrontend.from_card(card), card.clip.model_dump()
     log_mels: list[Tensor] = []
-    for first in range(0, len(clips), READ_AT_ONCE):
-        waves = [prepare(read(clip.path, card.clip.sample_rate), clip_table)
-                 for clip in clips[first : first + READ_AT_ONCE]]
+    for waves in in_memory(prepare(read(clip.path, card.clip.sample_rate), clip_table) for clip in clips):
         computed: dict[int, Tensor] = {}
         for indices in batches_of_equal_length(waves, BATCH):
             batch = torch.from_numpy(np.stack([waves[index] for index in indices]))

@@ -10,6 +10,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
+from frami_edge import audio
 from frami_edge.audio import batches_of_equal_length, read
 from frami_edge.errors import EXIT_CANNOT_RUN, FramiError
 
@@ -100,3 +101,9 @@ def test_a_name_that_is_not_utf8_is_a_name(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "plain.wav", np.zeros(100), 8000)
     (tmp_path / "plain.wav").rename(path)
     assert len(read(path, 8000)) == 100
+
+
+def test_of_long_clips_fewer_go_through_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audio, "BATCH_SAMPLES", 10)
+    waves = [np.zeros(length) for length in (3, 3, 3, 3, 3, 30, 30)]
+    assert list(batches_of_equal_length(waves, 4)) == [[0, 1, 2], [3, 4], [5], [6]]

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from frami_edge import checkpoints, evaluation, networks
+from frami_edge import audio, checkpoints, networks
+from frami_edge.audio import read_clip
 from frami_edge.card import TeacherCard
 from frami_edge.datasets import Clip, open_dataset
 from frami_edge.errors import FramiError
@@ -100,12 +101,12 @@ def test_long_clips_are_heard_as_predict_hears_them(tmp_path: Path) -> None:
 def test_only_so_many_clips_and_samples_are_in_memory_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clips, model = tones(tmp_path), Model(("low", "middle", "high"), TABLE, nearest_pitch)
     whole = evaluate(model, clips)
-    lengths = [len(wave) for _, waves in evaluation._read(clips, TABLE) for wave in waves]
+    lengths = [len(read_clip(clip.path, TABLE)) for clip in clips]
     for most in ((2, 2**25), (256, 1), (256, 2 * max(lengths))):
-        monkeypatch.setattr(evaluation, "READ_AT_ONCE", most)
-        parts = list(evaluation._read(clips, TABLE))
-        assert [first for first, _ in parts] == [sum(len(waves) for _, waves in parts[:i]) for i in range(len(parts))]
-        assert all(len(waves) == 1 or (len(waves) <= most[0] and sum(map(len, waves)) <= most[1]) for _, waves in parts)
+        monkeypatch.setattr(audio, "READ_AT_ONCE", most)
+        parts = list(audio.in_memory(np.zeros(length) for length in lengths))
+        assert [len(wave) for part in parts for wave in part] == lengths
+        assert all(len(part) == 1 or (len(part) <= most[0] and sum(map(len, part)) <= most[1]) for part in parts)
         assert len(parts) > 1 and np.array_equal(evaluate(model, clips).logits, whole.logits)
 
 

@@ -76,14 +76,16 @@ def kept_range(samples: int, clip: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def pieces(prepared: Array, clip: Mapping[str, Any]) -> Array:
-    """A prepared clip (samples,) in the fewest pieces of equal length of at most ``LONGEST_SECONDS``: (n, samples).
+    """A prepared clip (samples,) in the fewest pieces of equal length: (n, samples).
+
+    Each of at most ``LONGEST_SECONDS``, or of the length of the training clips where that is more.
 
     Only clips that stay whole (``crop``) can be longer than that. Ten minutes at once take half a gigabyte in the
     smallest student, so a long one is heard in pieces whose probabilities are averaged; fewer than n samples at its
     end are left out.
     """
     if not same_length(clip):
-        n = -(-len(prepared) // round(LONGEST_SECONDS * clip["sample_rate"]))
+        n = -(-len(prepared) // round(max(LONGEST_SECONDS, clip["seconds"]) * clip["sample_rate"]))
         return prepared[: len(prepared) // n * n].reshape(n, -1)
     return prepared[None]
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frami_edge.runtime.clips import check_batch, check_wave, prepare
+from frami_edge.runtime.clips import check_batch, check_wave, pieces, prepare
 from frami_edge.runtime.errors import EXIT_CANNOT_RUN, FramiError
 
 PREPARATIONS = ["center-pad", "end-pad", "loop", "crop"]
@@ -78,3 +78,9 @@ def test_centring_leaves_as_much_on_both_sides(have: int, wanted: int) -> None:
 def test_an_unknown_preparation_is_named() -> None:
     with pytest.raises(FramiError, match="'fold'"):
         prepare(np.ones(3), clip("fold"))
+
+
+def test_long_clips_are_heard_in_pieces_that_are_no_shorter_than_those_of_the_training() -> None:
+    for seconds, length, shape in ((2, 29, (1, 290)), (2, 61, (3, 203)), (60, 60, (1, 600)), (60, 61, (2, 305))):
+        table = clip("crop", 10 * seconds) | {"sample_rate": 10, "seconds": seconds}
+        assert pieces(np.zeros(10 * length), table).shape == shape
