@@ -5,6 +5,7 @@ A group is what a fair split keeps apart: the speaker of spoken words, the offic
 
 import itertools
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -43,6 +44,7 @@ class Dataset:
         """
         if groups == (OFFICIAL,):
             groups = self._official_groups()
+        groups = tuple(unicodedata.normalize("NFC", group) for group in groups)
         unknown = [group for group in groups if group not in self.groups]
         if unknown:
             hint = nearest(unknown[0], self.groups) if self.groups else (
@@ -157,7 +159,7 @@ def _not_found(folder: Path, layout: str) -> FramiError:
 
 
 def _plain(label: str) -> str:
-    return re.sub(r"[\s_-]+", " ", label).strip().casefold()
+    return re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFC", label)).strip().casefold()
 
 
 def _few(labels: Sequence[str]) -> str:

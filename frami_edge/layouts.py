@@ -2,6 +2,7 @@
 
 import csv
 import re
+import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -66,7 +67,8 @@ def _urbansound8k(folder: Path) -> list[tuple[Path, str, str]] | None:
 
 def _audiomnist(folder: Path) -> list[tuple[Path, str, str]] | None:
     """``data/SPEAKER/DIGIT_SPEAKER_TAKE.wav``; the folder ``data`` itself will do."""
-    found = [(path, re.fullmatch(r"(\d)_(\d\d)_\d+", path.stem)) for path in _recordings(folder)]
+    found = [(path, re.fullmatch(r"(\d)_(\d\d)_\d+", path.stem)) for path in _recordings(folder)
+             if path.parent.parent in (folder, folder / "data")]
     rows = [(path, name[1], name[2]) for path, name in found if name and path.parent.name == name[2]]
     return sorted(rows, key=lambda row: (row[1], row[0])) or None
 
@@ -82,7 +84,9 @@ def _folders(folder: Path) -> list[tuple[Path, str, str]] | None:
     """``CLASS/clip.wav``, or ``CLASS/GROUP/clip.wav``."""
     rows = []
     for path in _recordings(folder):
-        label, *group, _ = path.relative_to(folder).parts if path.parent != folder else ("", "")
+        # names from macOS have accents of their own
+        parts = [unicodedata.normalize("NFC", part) for part in path.relative_to(folder).parts]
+        label, *group, _ = parts if path.parent != folder else ("", "")
         if label:
             rows.append((path, label, "/".join(group)))
     return rows or None

@@ -1,6 +1,7 @@
 """Layouts of data sets, made of empty files: labels in the official order, groups that a fair split keeps apart."""
 
 import shutil
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -244,3 +245,17 @@ def test_the_environmental_sounds(esc10: Path) -> None:
     assert (data.name, len(data.clips), data.groups) == ("esc10", 400, ["1", "2", "3", "4", "5"])
     assert (data.labels[0], data.labels[-1]) == ("Dog bark", "Fire crackling")
     assert len(data.split("5")[1].clips) == 80
+
+
+def test_accents_of_macos_are_accents(tmp_path: Path) -> None:
+    """There, a name's letters and their marks lie apart (NFD)."""
+    apart, whole = (unicodedata.normalize(form, "vögel/blåvand") for form in ("NFD", "NFC"))
+    make(tmp_path, f"{apart}/a.wav", "rain/other/b.wav")
+    data = open_dataset(tmp_path).with_labels(["rain", whole.partition("/")[0]])
+    assert [clip.label for clip in data.clips] == [0, 1] and len(data.split(apart.partition("/")[2])[1].clips) == 1
+
+
+def test_audiomnist_lies_where_it_is_looked_for(tmp_path: Path) -> None:
+    make(tmp_path, "AudioMNIST/data/01/9_01_0.wav", "AudioMNIST/backup/data/01/9_01_0.wav")
+    assert locate(tmp_path, "audiomnist") == tmp_path / "AudioMNIST"
+    assert len(open_dataset(tmp_path / "AudioMNIST", "audiomnist").clips) == 1
