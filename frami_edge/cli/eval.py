@@ -9,6 +9,8 @@ from frami_edge.cli import console, options
 from frami_edge.errors import EXIT_USAGE, FramiError
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from frami_edge.datasets import Clip
     from frami_edge.evaluation import Evaluation, Model
 
@@ -118,14 +120,16 @@ def print_evaluation(evaluation: "Evaluation") -> None:
     for label, correct, n in evaluation.per_class:
         table.add_row(Text(label), str(correct), str(n), f"{100 * correct / n:.1f}")
     console.out.print(table)
-    if len(evaluation.labels) <= WIDEST_MATRIX:
-        _print_matrix(evaluation)
+    matrix = _matrix(evaluation)
+    needed = console.out.measure(matrix, options=console.out.options.update(max_width=10**4)).maximum
+    if len(evaluation.labels) <= WIDEST_MATRIX and needed <= console.out.width:
+        console.out.print(matrix)
     else:
         for label, taken_for, count in evaluation.confusions[:MOST_CONFUSIONS]:
             console.out.print(f"{label} taken for {taken_for}: {count}", highlight=False, markup=False)
 
 
-def _print_matrix(evaluation: "Evaluation") -> None:
+def _matrix(evaluation: "Evaluation") -> "Table":
     """Rows are the true classes, columns, numbered in the same order, what they were taken for."""
     from rich.table import Table
     from rich.text import Text
@@ -135,4 +139,4 @@ def _print_matrix(evaluation: "Evaluation") -> None:
         table.add_column(str(column), justify="right")
     for row, (label, counts) in enumerate(zip(evaluation.labels, evaluation.confusion, strict=True)):
         table.add_row(Text(f"{row} {label}"), *(str(count) if count else "." for count in counts))
-    console.out.print(table)
+    return table

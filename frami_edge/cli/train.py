@@ -69,6 +69,7 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         from frami_edge import networks
         from frami_edge.compute import choose
+        from frami_edge.errors import EXIT_USAGE, FramiError
         from frami_edge.files import refuse_overwrite
 
         out = out or Path("student.pt" if teacher else "teacher.pt")
@@ -76,6 +77,10 @@ def register(app: typer.Typer) -> None:
                              hard_weight=hard_weight)
         networks.check_student(network)  # an unknown name is told before anything is read
         refuse_overwrite(out, force)
+        refuse_overwrite(recipe_of(out), force)
+        if Path(recipe).resolve() == recipe_of(out).resolve():
+            raise FramiError(f"{recipe} would be replaced by what it resolves to.", "Give it another name.",
+                             exit_code=EXIT_USAGE)
         _check_options(teacher, card, arch, trust, time_dependent, seconds)
         compute = choose(device, precision)
         opened = _open_teacher(teacher, card, arch, trust)
@@ -194,13 +199,18 @@ def _run(training: "Training") -> bool:
     return False
 
 
+def recipe_of(out: Path) -> Path:
+    """Where the resolved recipe goes, beside the checkpoint."""
+    return out.with_suffix(".recipe.toml")
+
+
 def _save(out: Path, training: "Training", provenance: dict[str, Any]) -> None:
     from frami_edge import checkpoints
     from frami_edge.files import write_atomically
     from frami_edge.tables import to_toml
 
     checkpoints.save(out, training.network, training.card, provenance)
-    write_atomically(out.with_suffix(".recipe.toml"),
+    write_atomically(recipe_of(out),
                      lambda aside: aside.write_text(to_toml(provenance["recipe"]), encoding="utf-8"))
     epochs, done = training.epochs, training.epochs_done
     after = f"{done} epochs" if done == epochs else f"epoch {done} of {epochs}: it was interrupted, and is less good"

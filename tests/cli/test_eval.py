@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 import soundfile
 import torch
@@ -11,7 +12,9 @@ from typer.testing import CliRunner, Result
 
 from frami_edge import checkpoints, networks
 from frami_edge.card import Clip, TeacherCard
+from frami_edge.cli.eval import print_evaluation
 from frami_edge.cli.main import app
+from frami_edge.evaluation import Evaluation
 from frami_edge.exporters.onnx import export_onnx
 from frami_edge.frontend import MelFrontend
 
@@ -66,6 +69,14 @@ def test_accuracy_per_class_and_confusion(loudness: Loudness) -> None:
     assert ["1", "loud", ".", "2"] in rows
     assert "5/5" in done.stderr
     assert "5/5" not in done.stdout
+
+
+def test_a_matrix_that_is_too_wide_becomes_a_list(capsys: pytest.CaptureFixture[str]) -> None:
+    confusion = np.full((20, 20), 11) + 126 * np.eye(20, dtype=int)
+    labels = tuple(f"class {index}" for index in range(20))
+    print_evaluation(Evaluation(labels, confusion, np.zeros((int(confusion.sum()), 20))))
+    printed = capsys.readouterr().out
+    assert "\u2026" not in printed and "taken for class" in printed and "taken for\n" not in printed
 
 
 def test_labels_are_no_markup(loudness: Loudness) -> None:

@@ -104,6 +104,12 @@ def test_nothing_is_overwritten_without_force(tones: Path) -> None:
     assert done.exit_code == 2
     assert "teacher.pt exists already" in done.stderr
     assert Path("teacher.pt").read_text() == "precious"
+    mine = Path("other.recipe.toml")
+    mine.write_text('extends = "training"  # mine\n')
+    done = train(tones, "--epochs", 1, "--out", "other.pt")
+    assert done.exit_code == 2 and "other.recipe.toml exists already" in done.stderr
+    done = train(tones, "--epochs", 1, "--out", "other.pt", "--recipe", mine, "--force")
+    assert done.exit_code == 2 and "would be replaced" in done.stderr and "mine" in mine.read_text()
     assert train(tones, "--epochs", 1, "--force").exit_code == 0
     assert checkpoints.load(Path("teacher.pt")).network.classes == 2
 
