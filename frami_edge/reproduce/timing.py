@@ -72,7 +72,8 @@ def _distilling(task: Task, teacher: Teacher, compute: Compute, budget: float) -
     synthesized, taught = (min(TIMED_BATCH, part.batch_size) for part in (inversion, settings))
     shortened = Recipe(
         inversion=inversion.model_copy(update={"batches": 1, "minutes": 0.0, "warmup_batches": 0,
-                                               "first_steps": SYNTHESIS_STEPS, "batch_size": synthesized}),
+                                               "steps": SYNTHESIS_STEPS, "first_steps": SYNTHESIS_STEPS,
+                                               "batch_size": synthesized}),
         distillation=settings.model_copy(update=short | {"batch_size": taught}))
     times = _timed(shortened, task, teacher, compute)
     step = per_step(times["synthesis"]) * inversion.batch_size / synthesized
