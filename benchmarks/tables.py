@@ -22,7 +22,7 @@ from frami_edge.errors import EXIT_CHECK_FAILED, EXIT_OK, FramiError
 from frami_edge.files import write_atomically
 
 ROOT = Path(__file__).parents[1]
-BLOCK = re.compile(r"(<!-- (held_out|finishes) (\S+)(?: (\S+))? -->\n).*?(\n<!-- end -->)", re.DOTALL)
+BLOCK = re.compile(r"(<!-- (held_out|finishes) (\S+)(?: (\S+))? -->\n)(?:(?!<!--).)*(<!-- end -->)", re.DOTALL)
 AGAINST = "frami"
 
 
@@ -50,7 +50,7 @@ def pages() -> list[Path]:
 
 def renewed(page: str) -> str:
     """The text of a page with each of its tables as its cells have it now."""
-    return BLOCK.sub(lambda block: f"{block[1]}{table(block[2], ROOT / block[3], block[4])}{block[5]}", page)
+    return BLOCK.sub(lambda block: f"{block[1]}{table(block[2], ROOT / block[3], block[4])}\n{block[5]}", page)
 
 
 def table(script: str, cells: Path, wanted: str | None) -> str:

@@ -22,7 +22,7 @@ def test_what_differs_is_said_and_rewritten(tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "docs" / "cells").symlink_to(tables.ROOT / "docs" / "cells", target_is_directory=True)
     page = tmp_path / "docs" / "results" / "page.md"
     page.write_text(f"Before\n\n<!-- held_out {cells}-res34 -->\n| made up |\n<!-- end -->\n\nBetween\n\n"
-                    f"<!-- finishes {cells}-8m/jackson KL -->\n\n<!-- end -->\nAfter\n")
+                    f"<!-- finishes {cells}-8m/jackson KL -->\n<!-- end -->\nAfter\n")
     before = page.read_text()
     monkeypatch.setattr(tables, "ROOT", tmp_path)
     assert tables.main(["--check"]) == EXIT_CHECK_FAILED and page.read_text() == before
