@@ -69,7 +69,7 @@ def open_teacher(path: Path, *, card: Path | None = None, arch: str | None = Non
     place = fit(network, find_state_dicts(content), path, architecture)
     network, read = behind_front_end(network, read, features_at)
     kind = "TorchScript weights" if isinstance(content, ScriptWeights) else "state_dict"
-    source = f"{kind}{f' {place!r}' if place else ''} in {architecture}"
+    source = f"{kind}{f' {place!r}' if place else ''} in {Path(architecture).name}"
     return OpenedTeacher(Teacher(network, read, frames_at), read, sha256(path), source)
 
 

@@ -66,6 +66,7 @@ def test_code_runs_when_the_user_says_so(vendor: Path, options: dict) -> None:
     assert torch.equal(opened.teacher.net[4].weight, weights["4.weight"])  # type: ignore[index, union-attr]
     assert opened.sha256 == hashlib.sha256((vendor / "teacher.pt").read_bytes()).hexdigest()
     assert opened.teacher(torch.zeros(2, 40, 50)).shape == (2, 3)
+    assert opened.source == "state_dict in model.py:build"  # results keep it, and no folder of anyone's with it
 
 
 @pytest.mark.parametrize("arch,message", [
