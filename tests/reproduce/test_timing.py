@@ -1,10 +1,12 @@
 """Estimates: durations, steps counted as the training counts them, and a few steps timed on the real networks."""
 
 import itertools
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from types import SimpleNamespace
 
+import made_up
 import pytest
 import torch
 from hypothesis import given
@@ -104,3 +106,11 @@ def test_every_row_without_recordings_can_be_timed(column: Column, arm: str) -> 
     options = Options(column.folder, column.folder, 1, (arm,), ("wrn16",), TINY[:3])
     (task,) = (task for task in choose("digits", options) if task.arm == arm)
     assert timing.measured(task, column, COMPUTE) > 0
+
+
+def test_cells_that_are_done_say_how_long_others_take(column: Column) -> None:
+    """A budget is that of the rows without recordings; the others have none, and are known all the same."""
+    for task, own in (cells(column)["kd"], ""), (cells(column)["frami"], "10m"):
+        done = replace(made_up.TEACHER, recipe=task.recipe, values=task.values, budget=own, seconds=99.0)
+        assert timing.from_results(task, "10m", [done]) == 99.0
+        assert timing.from_results(task, "10m", [replace(done, values={})]) is None
