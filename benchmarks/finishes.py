@@ -96,6 +96,10 @@ def finish(folder: Path, cell: Result, seed: int, teacher: Path, given: argparse
     kept, recordings = folder / "-".join(filter(None, ("finish", given.label, str(seed)))), given.folder
     if results.read(kept, cell.key):
         return
+    recordings = locate(recordings, cell.dataset)
+    clips = open_dataset(recordings, cell.dataset).with_labels(cell.labels).split(*cell.test)[1].clips
+    if [clip.path.relative_to(recordings).as_posix() for clip in clips] != cell.clips:
+        raise FramiError(f"{recordings} has other clips than {folder / results.FILE}.")
     kept.mkdir(exist_ok=True)
     model = kept / "student.pt"
     if not model.is_file():
@@ -108,10 +112,6 @@ def finish(folder: Path, cell: Result, seed: int, teacher: Path, given: argparse
         if code != 0:
             raise FramiError(f"frami-edge {' '.join(words)} failed with exit code {code}.")
     opened = open_teacher(model)
-    recordings = locate(recordings, cell.dataset)
-    clips = open_dataset(recordings, cell.dataset).with_labels(opened.card.labels).split(*cell.test)[1].clips
-    if [clip.path.relative_to(recordings).as_posix() for clip in clips] != cell.clips:
-        raise FramiError(f"{recordings} has other clips than {folder / results.FILE}.")
     found = evaluate(torch_model(opened.teacher, opened.card), clips)
     provenance = checkpoints.load(model).provenance
     replace(cell, values=provenance["recipe"], agreement=None, **running.outcome(model, found, provenance)).write(kept)

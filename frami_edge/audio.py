@@ -16,7 +16,7 @@ from frami_edge.runtime.resample import Resampler
 Array = np.ndarray[Any, np.dtype[Any]]
 
 BLOCK = 1 << 18  # frames of a recording in memory at a time: 6 s at 44.1 kHz
-BATCH_SAMPLES = 2**22  # of all clips that go through a network at once: 32 of 8 s at 16 kHz
+BATCH_SAMPLES = 2**20  # of all clips that go through a network at once: a minute at 16 kHz
 READ_AT_ONCE = 512, 2**25  # clips in memory at most, and samples, unless one clip alone has more
 SUFFIXES = frozenset(
     {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64", ".rf64"}

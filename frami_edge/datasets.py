@@ -55,11 +55,8 @@ class Dataset:
         return replace(self, clips=outside), replace(self, clips=inside)
 
     def _official_groups(self) -> tuple[str, ...]:
-        groups = LAYOUTS[self.name].test
+        groups = official_groups(self.name)
         absent = [group for group in groups if group not in self.groups]
-        if not groups:
-            raise FramiError(f"{self.name} has no official split.", "Name the test groups: --test GROUP.",
-                             exit_code=EXIT_USAGE)
         if absent:
             raise FramiError(f"{self.name}: the official test groups are {', '.join(groups)}, and {', '.join(absent)} "
                              f"{'is' if len(absent) == 1 else 'are'} not there.", LAYOUTS[self.name].where())
@@ -95,6 +92,15 @@ class Dataset:
                                  "Rename one of them as the model's labels are.")
         return replace(self, labels=tuple(labels),
                        clips=tuple(clip._replace(label=new[clip.label]) for clip in self.clips))
+
+
+def official_groups(layout: str) -> tuple[str, ...]:
+    """The groups of a data set that are usually kept for the test; an error where there are none."""
+    groups = LAYOUTS[layout].test
+    if not groups:
+        raise FramiError(f"{layout} has no official split.", "Name the test groups: --test GROUP.",
+                         exit_code=EXIT_USAGE)
+    return groups
 
 
 def open_dataset(folder: Path, layout: str = "auto", time_dependent: bool | None = None,

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from frami_edge import recipe
-from frami_edge.datasets import OFFICIAL
+from frami_edge.datasets import OFFICIAL, official_groups
 from frami_edge.errors import EXIT_USAGE, FramiError, nearest
-from frami_edge.layouts import LAYOUTS
 from frami_edge.recipe import Cell
 
 TABLES = ("table1", "table2")  # of the paper
@@ -206,10 +205,7 @@ def _known_overrides(overrides: Sequence[str]) -> None:
 
 def _task(name: str, group: str, cell: Cell, seed: int, options: Options) -> Task:
     if options.test:
-        test = LAYOUTS[cell.dataset].test if options.test == (OFFICIAL,) else options.test
-        if not test:
-            raise FramiError(f"{cell.dataset} has no official split.", "Name the test groups: --test GROUP.",
-                             exit_code=EXIT_USAGE)
+        test = official_groups(cell.dataset) if options.test == (OFFICIAL,) else options.test
         cell = cell.model_copy(update={"test": test})
     mine = tuple(each for each in options.overrides if each.strip().startswith(ROOTS[cell.kind == "data-free"]))
     return Task(name, group, arm_of(name), cell, seed, mine, recipe.load_any(name, list(mine)).model_dump(mode="json"))
