@@ -114,8 +114,10 @@ class Plan:
     def _beside(self) -> list[Result]:
         """What earlier runs with the same settings did beyond the tasks of this one: it belongs in the table too."""
         seeds = 1 + max((found.seed for found in results.below(self.options.out)), default=0)
+        chosen_seeds = self.options.first_seed + self.options.seeds
         chosen = {(task.recipe, task.seed) for task in self.tasks}
-        everything = choose(self.name, replace(self.options, seeds=max(seeds, self.options.seeds)), everything=True)
+        everything = choose(self.name, replace(self.options, first_seed=0, seeds=max(seeds, chosen_seeds)),
+                            everything=True)
         found = (self._done(task) for task in everything if (task.group, task.cell.teacher) in self.columns
                  and (task.recipe, task.seed) not in chosen)
         return [result for result in found if result]

@@ -52,6 +52,7 @@ class Options:
     device: str = "auto"
     precision: str = "auto"
     believe_card: bool = False  # also where the teacher's BatchNorms contradict it
+    first_seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ def choose(table: str, options: Options, everything: bool = False) -> list[Task]
     for name, cell in wanted.items():
         try:
             tasks += [_task(name, _group(name, table), cell, seed, options)
-                      for seed in range(1 if cell.kind == "teacher" else options.seeds)]
+                      for seed in _seeds(cell, options)]
         except FramiError:
             if not everything:
                 raise
@@ -201,6 +202,11 @@ def _known_overrides(overrides: Sequence[str]) -> None:
         if not override.strip().startswith((*ROOTS[True], *ROOTS[False])):
             raise FramiError(f"--set {override} changes no cell.",
                              "Keys start with inversion, distillation or training.", exit_code=EXIT_USAGE)
+
+
+def _seeds(cell: Cell, options: Options) -> range:
+    """A table has one teacher, whatever the seeds of its students."""
+    return range(1) if cell.kind == "teacher" else range(options.first_seed, options.first_seed + options.seeds)
 
 
 def _task(name: str, group: str, cell: Cell, seed: int, options: Options) -> Task:

@@ -101,7 +101,10 @@ def test_a_table_and_its_cells(folder: Path, commands: list[list[str]]) -> None:
     assert "All 7 cells are done" in again.stderr
     planned = reproduce("--arms", "frami", "--seeds", 3, "--plan")
     assert planned.exit_code == 0 and "2 done, 1 to do" in planned.stderr and "timing" not in planned.stderr
+    beyond = reproduce("--arms", "frami", "--seeds", 1, "--first-seed", 4, "--plan")
+    assert beyond.exit_code == 0 and "1 to do" in beyond.stderr and "timing" not in beyond.stderr
     rows = json.loads(Path("reproduce-digits/digits.json").read_text())["rows"]
+    assert reproduce("--arms", "kd", "--seeds", 1, "--first-seed", 1).exit_code == 0 and commands == []
     assert reproduce("--arms", "kd", "--seeds", 1).exit_code == 0 and commands == []  # the table still shows it all
     assert json.loads(Path("reproduce-digits/digits.json").read_text())["rows"] == rows
     assert reproduce("--arms", "frami", "--seeds", 1, "--set", "inversion.tau=0.9").exit_code == 0

@@ -22,6 +22,13 @@ def test_the_teacher_comes_first_and_then_seed_by_seed() -> None:
     assert [task.cell.test for task in chosen] == [("theo",)] * 5
 
 
+def test_seeds_may_begin_elsewhere_and_are_the_same_cells() -> None:
+    whole = choose("digits", replace(OPTIONS, arms=("frami",), students=("wrn16",), seeds=3))
+    part = choose("digits", replace(OPTIONS, arms=("frami",), students=("wrn16",), seeds=1, first_seed=2))
+    assert names(part) == [("digits/wrn40-teacher", 0), ("digits/wrn16-frami", 2)]
+    assert part == [whole[0], whole[-1]]
+
+
 def test_the_papers_tables() -> None:
     table1 = choose("table1", OPTIONS)
     arms = {(task.group, task.cell.network, task.arm) for task in table1}
