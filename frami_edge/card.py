@@ -44,6 +44,7 @@ class TeacherCard(Table):
     time_dependent: bool
     layout: Literal["B1FT", "BFT", "BTF", "waveform"] = "B1FT"
     features_at: str = ""
+    frames_at: str = ""
     clip: Clip = Clip()
     frontend: MelSpec = MelSpec()
 
@@ -104,7 +105,8 @@ class TeacherCard(Table):
 
     def to_toml(self) -> str:
         """The card as TOML; :meth:`read` gives the same card again."""
-        return to_toml(self.model_dump(mode="json"))
+        # a key that came later is left out while it says nothing: what older cards are known by (sha256) stays
+        return to_toml(self.model_dump(mode="json", exclude=None if self.frames_at else {"frames_at"}))
 
     @property
     def sha256(self) -> str:

@@ -35,7 +35,7 @@ def save(path: Path, network: Network, card: TeacherCard, provenance: dict[str, 
         "classes": network.classes,
         "n_mels": network.n_mels,
         "card": card.model_copy(update={"architecture": network.name, "layout": "B1FT", "features_at": "",
-                                        "output": "logits"}).model_dump(mode="json"),
+                                        "frames_at": "", "output": "logits"}).model_dump(mode="json"),
         "state_dict": {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()},
         "provenance": provenance,
     } | code

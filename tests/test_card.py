@@ -17,6 +17,16 @@ def test_toml_round_trip(tmp_path: Path) -> None:
     path = tmp_path / "teacher.toml"
     path.write_text(CARD.to_toml(), encoding="utf-8")
     assert TeacherCard.read(path) == CARD
+    named = CARD.model_copy(update={"frames_at": "stages.2"})
+    path.write_text(named.to_toml(), encoding="utf-8")
+    assert TeacherCard.read(path) == named
+
+
+def test_a_key_that_came_later_leaves_older_cards_what_they_were() -> None:
+    """Runs and cells are known by it; the number is that of version 0.1.0 before the card had frames_at."""
+    card = TeacherCard(labels=("a", "b"), time_dependent=True)
+    assert card.sha256 == "19f22aeefdef32258440e29abf2ff7a72802e08be0488e1259837cf794cb3231"
+    assert card.model_copy(update={"frames_at": "conv"}).sha256 != card.sha256
 
 
 @given(st.text(min_size=1, max_size=20).filter(lambda label: label.strip() not in ("", "b")), st.floats(-100, 100),

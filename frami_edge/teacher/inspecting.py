@@ -135,7 +135,7 @@ def look_at(net: nn.Module, card: TeacherCard | None = None, matches: list[Match
     found.outputs_differ = bool((values - values[0]).abs().max() > ALIKE * values.abs().max())
     found.quirks = list(filter(None, [inputs.alone_and_together(net, layout, n_mels)]))
     try:
-        teacher = Teacher(net, _provisional(layout, values))
+        teacher = Teacher(net, _provisional(layout, values), card.frames_at if card else None)
     except FramiError as error:
         found.problem = error.problem
         return found

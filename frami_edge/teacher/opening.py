@@ -35,7 +35,8 @@ def open_teacher(path: Path, *, card: Path | None = None, arch: str | None = Non
         card: its card; by default the one inside, or ``NAME.toml`` or ``teacher.toml`` beside it.
         arch: overrides the card's architecture; ``FILE.py:FUNCTION`` runs that code.
         trust: run code that the card or the file names.
-        frames_at: the module with the frame-level hidden state, where probing finds the wrong one.
+        frames_at: the module with the frame-level hidden state, where probing finds the wrong one;
+            by default what the card says.
         features_at: the last module of the front-end inside a teacher that takes waveforms.
 
     Raises:

@@ -35,7 +35,8 @@ class Teacher(nn.Module):
     Args:
         net: the network, taking the card's layout.
         card: its card.
-        frames_at: the module whose output is the frame-level hidden state, where probing finds the wrong one.
+        frames_at: the module whose output is the frame-level hidden state, where probing finds the wrong one;
+            by default what the card says.
 
     Raises:
         FramiError: the network does not take the declared input, does not give the declared classes for each clip, or
@@ -50,7 +51,7 @@ class Teacher(nn.Module):
         if card.frames > MOST_FRAMES:
             raise FramiError(f"The card's clips have {card.frames} frames; {MOST_FRAMES} are the most.",
                              "Compare its sample rate, seconds and hop_length with the vendor's description.")
-        self.frames_at = frames_at
+        self.frames_at = frames_at = frames_at or card.frames_at or None
         self.net, self.card = net.eval().requires_grad_(False), card
         self.writes_input = False
         self.eval()

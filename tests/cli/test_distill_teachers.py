@@ -18,10 +18,11 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 
-def distill(family: str, folder: Path, *options: str) -> tuple[int, str, str]:
+def distill(family: str, folder: Path, *options: str, frames_at: str = "") -> tuple[int, str, str]:
     torch.manual_seed(0)
     torch.save(getattr(zoo_networks, family)().state_dict(), folder / "teacher.pt")
-    card = TeacherCard(labels=tuple("abcdefghij"), time_dependent=True, **zoo_networks.FAMILIES[family])
+    card = TeacherCard(labels=tuple("abcdefghij"), time_dependent=True, frames_at=frames_at,
+                       **zoo_networks.FAMILIES[family])
     (folder / "teacher.toml").write_text(card.to_toml())
     done = CliRunner().invoke(app, [
         "distill", str(folder / "teacher.pt"), "--arch", f"{BENCHMARKS / 'zoo_networks.py'}:{family}",
@@ -49,11 +50,14 @@ def test_without_bn_is_refused_where_there_is_batch_norm(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("name,code,message", [("layers.2", 0, ""), ("fc", 2, "no time axis"),
                                                ("layer", 2, "not among the modules")])
-def test_frames_at(name: str, code: int, message: str, tmp_path: Path) -> None:
-    exit_code, _, errors = distill("tcresnet", tmp_path, "--frames-at", name)
+@pytest.mark.parametrize("in_card", [False, True])
+def test_frames_at(name: str, code: int, message: str, in_card: bool, tmp_path: Path) -> None:
+    options = () if in_card else ("--frames-at", name)
+    exit_code, _, errors = distill("tcresnet", tmp_path, *options, frames_at=name if in_card else "")
     assert exit_code == code and message in errors
     if code == 0:
         assert '"frames_at": "layers.2"' in (tmp_path / "student.run" / "run.json").read_text()
+        assert not checkpoints.load(tmp_path / "student.pt").card.frames_at  # the student has other modules
 
 
 def test_a_teacher_of_cepstra_from_inspect_to_student(tmp_path: Path) -> None:

@@ -170,6 +170,13 @@ def test_layout_bands_and_lengths_are_found() -> None:
     assert found.batch_norms == [("bn", 8, 0)]
 
 
+def test_the_cards_frame_level_state_comes_before_the_one_that_is_found() -> None:
+    card = TeacherCard(labels=("a", "b", "c"), time_dependent=True, layout="BTF", frontend=MelSpec(n_mels=64))
+    assert look_at(Vendor().eval(), card).frames_at == "bn"
+    assert look_at(Vendor().eval(), card.model_copy(update={"frames_at": "conv"})).frames_at == "conv"
+    assert "not among the modules" in look_at(Vendor().eval(), card.model_copy(update={"frames_at": "x"})).problem
+
+
 def test_a_network_that_takes_any_number_of_bands_is_not_taken_for_one_of_waveforms() -> None:
     found = look_at(networks.build("dscnn_s", 3).eval())
     assert [layout.name for layout in found.layouts] == ["B1FT", "BFT", "BTF"] and 128 in found.layouts[0].n_mels
