@@ -54,29 +54,29 @@ def register(app: typer.Typer) -> None:
                                                         "recipe of that name unless --recipe says another.")] = None,
         no_finv: Annotated[bool, typer.Option("--no-finv", help="Without T_finv (Eq. 2).")] = False,
         no_reuse: Annotated[bool, typer.Option("--no-reuse", help="Without the reuse losses (Eqs. 6-9).")] = False,
-        set_: Annotated[list[str] | None, typer.Option("--set", help="Override one value: table.key=value.")] = None,
+        set_: options.Set = None,
         budget: Annotated[str | None, typer.Option(help="Synthesize for so long, such as 10m or 1h30m, instead of a "
                                                         "number of batches; finishing comes on top.")] = None,
         bank: Annotated[Path | None, typer.Option(
             help="Another run of this teacher: its samples and recipe are taken, and only the last phase is run.",
             show_default=False)] = None,
-        seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+        seed: options.Seed = 0,
         resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
         force: Annotated[bool, typer.Option("--force", help="Replace the student and the run that are there.")] = False,
-        card: Annotated[Path | None, typer.Option(help="The card, where it is not teacher.toml beside it.")] = None,
-        arch: Annotated[str | None, typer.Option(help="Code that builds the network: model.py:build.")] = None,
-        trust: Annotated[bool, typer.Option("--trust", help="Run the code that the card names.")] = False,
+        card: options.Card = None,
+        arch: options.Arch = None,
+        trust: options.Trust = False,
         frames_at: Annotated[str | None, typer.Option(
-            help="The teacher's module with the hidden state along time, where it is not found.",
+            help="The module with the hidden state along time, where it is not found and the card does not say.",
             show_default=False)] = None,
         features_at: Annotated[str | None, typer.Option(
-            help="The last module of the front-end inside a teacher that takes waveforms, where it is not found.",
+            help="The last module of the front-end inside a teacher that takes waveforms; likewise.",
             show_default=False)] = None,
         without_bn: Annotated[bool, typer.Option(
             "--without-bn", help="Go on with a teacher that has no BatchNorm.")] = False,
         believe_card: options.BelieveCard = False,
-        device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-        precision: Annotated[str, typer.Option(help="auto, float32 or bf16.")] = "auto",
+        device: options.Device = "auto",
+        precision: options.Precision = "auto",
         devices: Annotated[int, typer.Option(min=1, help="Processes, each on its own accelerator or share of the "
                                                          "cores; torchrun works too.")] = 1,
         strategy: Annotated[str, typer.Option(help="How they learn together: ddp.")] = "ddp",
