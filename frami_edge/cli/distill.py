@@ -8,11 +8,12 @@ import typer
 
 from frami_edge.cli import console, options
 from frami_edge.cli.starting import identity_of, prepare
-from frami_edge.cli.verdict import print_verdict
-from frami_edge.errors import EXIT_USAGE, FramiError
+from frami_edge.cli.verdict import failed, print_verdict
+from frami_edge.errors import EXIT_CHECK_FAILED, EXIT_USAGE, FramiError
 
 if TYPE_CHECKING:
     from frami_edge.distillation.data_free import Progress
+    from frami_edge.distillation.verdict import Verdict
     from frami_edge.runs import RunDirectory
     from frami_edge.teacher.opening import OpenedTeacher
 
@@ -61,6 +62,10 @@ def register(app: typer.Typer) -> None:
             help="Another run of this teacher: its samples and recipe are taken, and only the last phase is run.",
             show_default=False)] = None,
         seed: options.Seed = 0,
+        min_agreement: Annotated[float, typer.Option(
+            min=0, max=1, help="End with exit code 1 where the student agrees with its teacher on a smaller share of "
+                               "fresh samples, or the synthesis failed; the student is written anyway.",
+            show_default=False)] = 0.0,
         resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
         force: Annotated[bool, typer.Option("--force", help="Replace the student and the run that are there.")] = False,
         card: options.Card = None,
@@ -99,10 +104,14 @@ def register(app: typer.Typer) -> None:
         overrides = [*switches, *(set_ or []), *_without_bn(opened, without_bn)]
         if not (resume and RunDirectory(out.with_suffix(".run")).exists()):  # it was checked when the run was started
             _check_card(opened, believe_card)
-        run_distill(opened, teacher, student, out, recipe=recipe, overrides=overrides, seed=seed, resume=resume,
-                    force=force, device=device, precision=precision, strategy=strategy, bank=bank)
-        if without_bn and processes.rank_here() == 0:
+        verdict = run_distill(opened, teacher, student, out, recipe=recipe, overrides=overrides, seed=seed,
+                              resume=resume, force=force, device=device, precision=precision, strategy=strategy,
+                              bank=bank)
+        if without_bn and verdict:
             console.out.print(WITHOUT_BN, soft_wrap=True)
+        if min_agreement and verdict and (verdict.agreement < min_agreement or failed(verdict)):
+            console.err.print(f"The verdict is below --min-agreement {min_agreement:g}.", highlight=False)
+            raise typer.Exit(EXIT_CHECK_FAILED)
 
 
 def _recipe_of(bank: "RunDirectory", method: str | None) -> str | None:
@@ -132,12 +141,12 @@ def _switched(recipe: str | None, method: str | None, no_finv: bool, no_reuse: b
 def run_distill(opened: "OpenedTeacher", teacher_path: Path, student: str, out: Path, *,
                 recipe: str | None = None, overrides: list[str] | None = None, seed: int = 0, resume: bool = False,
                 force: bool = False, device: str = "auto", precision: str = "auto", strategy: str = "ddp",
-                bank: Path | None = None) -> Path:
-    """Distil and write ``out``; returns its path. Prints progress to stderr and the verdict to stdout.
+                bank: Path | None = None) -> "Verdict | None":
+    """Distil and write ``out``; returns the verdict. Prints progress to stderr and the verdict to stdout.
 
     Without ``recipe`` it is the one that suits the teacher (:func:`~frami_edge.distillation.usual.usual_recipe`). With
     ``bank``, the folder of another run, its samples are taken and only the finishing phase is run. Of several processes
-    the first one starts the run, prints, and writes the student.
+    the first one starts the run, prints, and writes the student; the others return nothing.
     """
     from frami_edge import checkpoints, networks, processes
     from frami_edge.compute import choose
@@ -159,7 +168,7 @@ def run_distill(opened: "OpenedTeacher", teacher_path: Path, student: str, out: 
     if processes.rank_here():
         together = processes.join(compute.device, strategy)  # waits until the first one has prepared the run
         DataFreeDistillation(opened.teacher, opened.sha256, student, settings, compute, run, seed, together).run()
-        return out
+        return None
     identity = identity_of(opened, teacher_path, student, seed)
     with run.locked():
         prepare(run, identity, settings, resume, force, RunDirectory(bank) if bank else None)
@@ -184,7 +193,7 @@ def run_distill(opened: "OpenedTeacher", teacher_path: Path, student: str, out: 
         checkpoints.save(out, network, opened.card, provenance)
         run.log({"verdict": verdict._asdict()})
     print_verdict(out, run.path, verdict, time.monotonic() - started)
-    return out
+    return verdict
 
 
 def _check_card(opened: "OpenedTeacher", believe: bool) -> None:

@@ -12,6 +12,11 @@ LEAST_CONFIDENCE = 0.5  # of the teacher in the class asked for; good runs have 
 LEAST_AGREEMENT = 0.96  # most good runs have 97 % or more (docs/results/teachers.md)
 
 
+def failed(verdict: "Verdict") -> bool:
+    """Whether the samples mean nothing to the teacher itself, and so nothing is known of the student."""
+    return verdict.teacher_confidence < LEAST_CONFIDENCE
+
+
 def print_verdict(out: Path, run: Path, verdict: "Verdict", seconds: float) -> None:
     """The verdict, and what to think of it where it is bad."""
     lines = [
@@ -28,7 +33,7 @@ def print_verdict(out: Path, run: Path, verdict: "Verdict", seconds: float) -> N
     lines.append(f"These are synthesized sounds: with labelled recordings, 'frami-edge eval {out} DIR' gives the "
                  "accuracy.")
     console.out.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
-    if verdict.teacher_confidence < LEAST_CONFIDENCE:
+    if failed(verdict):
         console.err.print("warning: the synthesis has failed: the teacher does not hear the classes that were asked "
                           "for, so the student learned from sounds that mean nothing. Do not use it. 'frami-edge "
                           f"inspect' says whether the card can be right, {run / 'metrics.jsonl'} how the losses went.",

@@ -128,6 +128,17 @@ def test_switches_stand_for_their_settings(folder: Path) -> None:
     assert done.exit_code == 2 and "no recipe 'dafl'" in done.stderr
 
 
+@pytest.mark.parametrize("least,verdict,code", [(0.9, (0.89, 0.95), 1), (0.9, (0.91, 0.95), 0), (0.9, (1.0, 0.1), 1)])
+def test_a_verdict_below_what_was_asked_for_is_an_exit_code(
+        least: float, verdict: tuple[float, float], code: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    agreement, confidence = verdict
+    monkeypatch.setattr("frami_edge.distillation.data_free.DataFreeDistillation.verdict",
+                        lambda self, network: Verdict(128, agreement, 0.05, confidence, 0.1, 1, 0.1, None, None))
+    done = run(app, ["distill", "teacher.pt", "--min-agreement", str(least), *small.OPTIONS])
+    assert done.exit_code == code and ("below --min-agreement 0.9" in done.stderr) == bool(code), done.output
+    assert checkpoints.load(folder / "student.pt").network.name == "wrn16"  # written whatever the verdict
+
+
 @pytest.mark.parametrize("confidence,warned", [(0.1, True), (0.49, True), (0.51, False), (0.93, False)])
 def test_a_synthesis_that_failed_is_called_so(confidence: float, warned: bool,
                                               capsys: pytest.CaptureFixture[str]) -> None:
