@@ -24,13 +24,14 @@ from pathlib import Path
 from typing import Any
 
 import hostile_files
+import hostile_whole
 
 SECONDS, CLOCK_SECONDS, BYTES = 10, 60, 2 * 2**30
 OPENED, REFUSED, TRACEBACK, HANG, MEMORY, DIED, CODE = OUTCOMES = (
     "opened", "refused", "traceback", "hang", "memory", "died", "code run")
 FAULTS = OUTCOMES[2:]
 FORBIDDEN = ("os.system", "subprocess.Popen", "os.exec", "os.posix_spawn", "os.fork", "socket.connect", "os.mkdir")
-ARCH = f"{hostile_files.__file__}:build"
+ARCH = f"{hostile_whole.__file__}:build"
 
 
 def work(pipe: Connection, card: Path) -> None:
@@ -108,9 +109,9 @@ def run(files: int, seed: int, folder: Path, workers: int = 1, keep: Path | None
     os.environ["WITNESS"] = str(folder / "witness")
     whole = folder / "whole"
     whole.mkdir()
-    hostile_files.whole_files(whole)
+    hostile_whole.whole_files(whole)
     card = folder / "teacher.toml"
-    card.write_text(hostile_files.CARD.to_toml())
+    card.write_text(hostile_whole.CARD.to_toml())
     counts: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
     kinds: dict[int, str] = {}
     crew = [Worker(card) for _ in range(workers)]

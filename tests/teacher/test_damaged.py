@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import fuzz_opening
+import hostile_code
+import hostile_damage
 import hostile_files
 import pytest
 
@@ -23,7 +25,7 @@ def test_what_runs_code_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     trusting = reading.read_content
     monkeypatch.setattr(opening, "read_content", lambda path, trust: trusting(path, True))
-    monkeypatch.setattr(hostile_files, "KINDS", {"code in a pickle": (hostile_files.pickled_code, 1)})
+    monkeypatch.setattr(hostile_files, "KINDS", {"code in a pickle": (hostile_code.pickled_code, 1)})
     monkeypatch.setenv("WITNESS", "")
     counts = fuzz_opening.run(12, 0, tmp_path)
     assert counts["code in a pickle"][fuzz_opening.CODE] >= 6
@@ -40,6 +42,6 @@ def test_a_worker_without_end_or_memory_is_noticed(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(opening, "read_content", fail)
     monkeypatch.setattr(fuzz_opening, "SECONDS", 1)
     monkeypatch.setenv("WITNESS", "")
-    monkeypatch.setattr(hostile_files, "KINDS", {"whole": (hostile_files.truncation, 1)})
+    monkeypatch.setattr(hostile_files, "KINDS", {"whole": (hostile_damage.truncation, 1)})
     counts = fuzz_opening.run(2, 0, tmp_path)
     assert counts["whole"] == {fuzz_opening.HANG: 1, fuzz_opening.MEMORY: 1}
