@@ -1,6 +1,7 @@
 """`frami-edge reproduce`: a small table from end to end, on the teacher that ships with the package."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -107,6 +108,9 @@ def test_a_table_and_its_cells(folder: Path, commands: list[list[str]]) -> None:
     assert reproduce("--arms", "kd", "--seeds", 1, "--first-seed", 1).exit_code == 0 and commands == []
     assert reproduce("--arms", "kd", "--seeds", 1).exit_code == 0 and commands == []  # the table still shows it all
     assert json.loads(Path("reproduce-digits/digits.json").read_text())["rows"] == rows
+    shutil.copytree("reproduce-digits/digits", "elsewhere/digits")  # cells of another machine
+    assert reproduce("--arms", "kd", "--seeds", 1, "--out", "elsewhere").exit_code == 0 and commands == []
+    assert json.loads(Path("elsewhere/digits.json").read_text())["rows"] == rows
     assert reproduce("--arms", "frami", "--seeds", 1, "--set", "inversion.tau=0.9").exit_code == 0
     assert [(command[0], command[-1]) for command in commands] == [("distill", "--resume")]
     assert not list(Path("reproduce-digits/digits").glob("*.toml"))  # cards lie in the cells' folders
