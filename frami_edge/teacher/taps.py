@@ -76,9 +76,15 @@ class Teacher(nn.Module):
         return self._logits(self._call(self._to_length(log_mel)), len(log_mel))
 
     def forward_hidden(self, log_mel: Tensor) -> Hidden:
-        """Logits with the states before and after pooling, and the stages that the embedding is taken from."""
-        output, frames, pooled, stages = hidden_states(self.net, self.taps,
-                                                       lambda: self._call(self._to_length(log_mel)))
+        """Logits with the states before and after pooling, and the stages that the embedding is taken from.
+
+        Of a clip that was repeated to a length that the network takes, the states along time are those of the clip
+        alone: the reuse losses (Eqs. 6-9) compare them bin by bin with a student's, which hears it once.
+        """
+        heard = self._to_length(log_mel)
+        output, frames, pooled, stages = hidden_states(self.net, self.taps, lambda: self._call(heard))
+        if heard.shape[-1] > log_mel.shape[-1]:
+            frames = frames[..., : max(1, round(frames.shape[-1] * log_mel.shape[-1] / heard.shape[-1]))]
         return Hidden(self._logits(output, len(log_mel)), frames.float(), pooled.float(), stages)
 
     def batch_norms(self) -> dict[str, BatchNorm]:

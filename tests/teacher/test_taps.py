@@ -163,7 +163,12 @@ def test_a_network_of_one_length_is_given_clips_repeated_or_cut() -> None:
     x = torch.randn(2, 40, 101)
     torch.testing.assert_close(teacher(x[..., :30]), teacher(x[..., :30].repeat(1, 1, 4)[..., :101]))
     torch.testing.assert_close(teacher(torch.cat([x, x], 2)), teacher(x))
-    assert teacher.forward_hidden(x[..., :50]).frames.shape == (2, 16, 101)
+    # the states along time are those of the clip, which a student hears once, not of its repetition
+    part = x[..., :50]
+    hidden, repeated = teacher.forward_hidden(part), teacher.forward_hidden(part.repeat(1, 1, 3)[..., :101])
+    assert hidden.frames.shape == (2, 16, 50)
+    torch.testing.assert_close(hidden.frames, repeated.frames[..., :50])
+    torch.testing.assert_close(hidden.pooled, repeated.pooled)
 
 
 class Sequence(nn.Module):
