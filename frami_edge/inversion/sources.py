@@ -160,7 +160,9 @@ class LogMelSource(Source):
         self.optimizer = torch.optim.Adam([self.scaled], lr=settings.lr_z)
 
     def draw(self) -> Tensor:
-        log_mel = (self.centre + self.spread * self.scaled).clamp(self.low, self.high)
+        log_mel = self.centre + self.spread * self.scaled
+        # _limit leaves nothing to clamp but roundings, for which a value must not lose its gradient
+        log_mel = log_mel + (log_mel.clamp(self.low, self.high) - log_mel).detach()
         if not self.card.time_dependent:
             return views.roll(log_mel)
         return log_mel.roll(int(torch.randint(-JITTER, JITTER + 1, ())), dims=2)

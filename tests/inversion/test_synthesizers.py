@@ -155,6 +155,24 @@ def test_log_mels_come_back_from_the_limits(teacher: Teacher, tmp_path: Path) ->
     assert log_mel.min() >= source.low - 1e-4 and log_mel.max() <= source.high + 1e-4
 
 
+@pytest.mark.parametrize("mean,std", [(-9.6, 2.9), (-8.0, 3.0), (-3.85, 5.81)])
+def test_log_mels_at_the_limits_have_a_gradient_whatever_the_roundings(mean: float, std: float) -> None:
+    """A limit in units of the card's deviation is off by a rounding when it comes back."""
+    card = TeacherCard(labels=("a", "b"), time_dependent=True,
+                       frontend=MelSpec(normalisation=Normalisation(kind="global", mean=mean, std=std)))
+    source = LogMelSource(card, recipe.load("adi").inversion, choose("cpu", "float32"))
+    source.begin()
+    for far in (-1e6, 1e6):
+        with torch.no_grad():
+            source.scaled.fill_(far)
+        source._limit()
+        source.zero_grad()
+        drawn = source.draw()
+        assert drawn.min() >= source.low and drawn.max() <= source.high
+        drawn.sum().backward()
+        torch.testing.assert_close(source.scaled.grad, torch.full_like(source.scaled, std))
+
+
 def test_noise_knows_nothing_of_the_labels_asked_for(teacher: Teacher, tmp_path: Path) -> None:
     made = make(teacher, "noise").synthesize(None, Bank(tmp_path, "sha", 100))
     maker = make(teacher, "noise")
