@@ -80,6 +80,9 @@ class DataFreeDistillation:
         with self._limited():
             while self._synthesizing():
                 self._one_batch(report)
+            if not self.complete:  # of a time budget nothing else would tell
+                self.complete = True
+                self._save()
             while self.finish_steps < finish.steps:
                 self._one_section(finish, report)
         if not self.finishing and self.batches <= self.recipe.inversion.warmup_batches:
@@ -266,7 +269,8 @@ def taken_over(state: dict[str, Any], inversion: Inversion) -> dict[str, Any]:
     """
     if "processes" not in state:
         raise FramiError("It is a run of another version of frami-edge.", "Make its samples anew, without --bank.")
-    made = "finishing" in state or (state["batches"] >= inversion.batches and not inversion.minutes)
+    made = state.get("complete") or "finishing" in state or (
+        state["batches"] >= inversion.batches and not inversion.minutes)
     if not made:
         raise FramiError(f"It has {state['batches']} batches, and is not done with its samples.",
                          "Go on with it first: the command that started it, with --resume.")

@@ -9,6 +9,7 @@ from small_runs import VALUES, make_run, quick
 
 from frami_edge import recipe
 from frami_edge.distillation import data_free, verdict
+from frami_edge.distillation.data_free import taken_over
 from frami_edge.errors import FramiError
 from frami_edge.inversion import inverter
 from frami_edge.processes import Alone
@@ -48,6 +49,18 @@ def test_a_time_budget_ends_a_first_batch_that_takes_longer(method: str, tmp_pat
     assert len(steps) == pytest.approx(1.2 / 0.03, abs=2) and work.seconds["synthesis"] < 1.5  # a look at each step
     assert work.finish_steps == 4
     assert work.verdict(student).samples == 16
+
+
+@pytest.mark.usefixtures("clock")
+def test_samples_of_a_time_budget_are_known_to_be_complete(tmp_path: Path) -> None:
+    """Also where no finish follows: another student may start from them."""
+    settings = quick("inversion.minutes=0.02", "distillation.finish.steps=0", "inversion.warmup_batches=0")
+    work = make_run(tmp_path, settings)
+    work.run()
+    state = work.run_directory.load()
+    assert state is not None and taken_over(state, settings.inversion)["batches"] == work.batches > 1
+    with pytest.raises(FramiError, match="not done with its samples"):
+        taken_over(state | {"complete": False}, settings.inversion)
 
 
 def test_time_that_was_over_before_the_first_lesson_is_told(tmp_path: Path) -> None:
