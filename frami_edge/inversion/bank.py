@@ -1,5 +1,6 @@
 """The bank of synthesized samples: what the student learns from, and the negatives of the contrast."""
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -33,8 +34,8 @@ class Bank:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._batches: dict[int, Samples] = {}
         self._joined: Samples | None = None
-        for path in sorted(self.folder.glob("batch-*.pt")):
-            self._batches[_index(path)] = self._read(path)
+        for index, path in batch_files(self.folder).items():
+            self._batches[index] = self._read(path)
 
     def __len__(self) -> int:
         return sum(len(batch.labels) for batch in self._batches.values())
@@ -89,8 +90,8 @@ class Bank:
     def tidy(self) -> None:
         """Remove the files of batches that have left: once a checkpoint is written that does without them."""
         oldest = min(self._batches, default=0)
-        for path in self.folder.glob("batch-*.pt"):
-            if _index(path) < oldest:
+        for index, path in batch_files(self.folder).items():
+            if index < oldest:
                 path.unlink(missing_ok=True)
 
     def draw(self, count: int, newest: float = 0.0) -> tuple[Tensor, Tensor]:
@@ -140,5 +141,8 @@ class Bank:
         return samples
 
 
-def _index(path: Path) -> int:
-    return int(path.stem.removeprefix("batch-"))
+def batch_files(folder: Path) -> dict[int, Path]:
+    """The files of the batches in ``folder`` by their numbers; "batch-00001 (1).pt" of a file manager is none."""
+    found = {int(match[1]): path for path in folder.glob("batch-*.pt")
+             if (match := re.fullmatch(r"batch-(\d+)\.pt", path.name))}
+    return dict(sorted(found.items()))

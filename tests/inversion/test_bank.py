@@ -31,6 +31,17 @@ def test_keeps_a_copy(tmp_path: Path) -> None:
     assert (bank.draw(4)[0] == 1).all() and (bank.embeddings(4) == 1).all()
 
 
+def test_copies_that_a_file_manager_made_are_no_batches(tmp_path: Path) -> None:
+    bank = Bank(tmp_path, "a", 4)
+    bank.add(0, batch(1.0))
+    (tmp_path / "batch-00000 (1).pt").write_bytes((tmp_path / "batch-00000.pt").read_bytes())
+    again = Bank(tmp_path, "a", 4)
+    again.add(1, batch(2.0))
+    again.tidy()
+    assert again.indices() == [1]
+    assert {path.name for path in tmp_path.iterdir()} == {"batch-00001.pt", "batch-00000 (1).pt"}
+
+
 def test_exactly_full_still_gives_negatives(tmp_path: Path) -> None:
     """The trap of CMI's code: a bank that returns nothing when exactly full."""
     bank = Bank(tmp_path, "a", 8)
