@@ -58,11 +58,22 @@ class Inversion(Table):
     bank_samples: PositiveInt  # oldest samples leave
 
     @model_validator(mode="after")
+    def _has_a_number_of_chunks(self) -> "Inversion":
+        if self.min_chunks > self.max_chunks:
+            raise ValueError(f"min_chunks = {self.min_chunks} is more than max_chunks = {self.max_chunks}")
+        return self
+
+    @model_validator(mode="after")
     def _says_steps_once(self) -> "Inversion":
         if self.restart and self.steps != self.first_steps:
             raise ValueError(f"with restart = true every batch is a first one, and steps = {self.steps} would be "
                              f"without effect: give steps and first_steps ({self.first_steps}) the same value")
         return self
+
+    def most_chunks(self, frames: int) -> int:
+        """The largest K of Eq. 2 for samples of ``frames``; 0 where they are too short for ``min_chunks``."""
+        most = min(self.max_chunks, frames // self.min_chunk_frames)
+        return most if most >= self.min_chunks else 0
 
     def steps_of(self, batch: int) -> int:
         """Steps that batch number ``batch`` takes; the first is 0."""

@@ -85,6 +85,12 @@ def test_a_recipe_by_which_no_student_learns_is_refused(values: list[str], reaso
     assert recipe.load("paper", ["inversion.batches=21"]) and recipe.load("quick", values)
 
 
+def test_numbers_of_chunks_that_leave_none_are_refused() -> None:
+    with pytest.raises(FramiError, match="min_chunks = 6 is more than max_chunks = 5"):
+        recipe.load("quick", ["inversion.min_chunks=6"])
+    assert [recipe.load("quick").inversion.most_chunks(frames) for frames in (79, 80, 199, 1000)] == [0, 2, 4, 5]
+
+
 def test_every_key_has_a_sentence() -> None:
     def keys(values: dict, sentences: dict, where: str) -> None:  # type: ignore[type-arg]
         assert sentences[""], where

@@ -47,7 +47,7 @@ class Inverter(Synthesizer):
         self.target = batch_norm.targets(teacher)
         self.history = batch_norm.History(settings.bn_momentum)
         cuts = not self.card.time_dependent and (settings.finv_weight > 0 or settings.chunk_class_weight > 0)
-        self.max_chunks = min(settings.max_chunks, self.card.frames // settings.min_chunk_frames) if cuts else 0
+        self.max_chunks = settings.most_chunks(self.card.frames) if cuts else 0
         self.head = Head(self._embedding_size()).to(compute.device)
         self.head_optimizer = torch.optim.Adam(self.head.parameters(), lr=settings.lr_head)
         self.lengths_optimizer = torch.optim.Adam(self.lengths.parameters(), lr=settings.lr_lengths)
@@ -126,7 +126,7 @@ class Inverter(Synthesizer):
             weighted = settings.contrast_weight * terms["contrast"]
             weighted.backward()
             total = total.detach() + weighted.detach()
-        if self.max_chunks >= settings.min_chunks:
+        if self.max_chunks:
             terms["finv"], terms["chunk_class"] = self._chunk_terms(self.normalise(samples), labels)
             weighted = (settings.chunk_class_weight * terms["chunk_class"]
                         - settings.finv_weight / settings.tau * terms["finv"])
