@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import NamedTuple
 
 from frami_edge import checkpoints
@@ -10,6 +9,7 @@ from frami_edge.compute import choose as choose_compute
 from frami_edge.datasets import Dataset, locate, open_dataset
 from frami_edge.durations import seconds_of
 from frami_edge.errors import EXIT_USAGE, FramiError
+from frami_edge.recipe import Inversion
 from frami_edge.reproduce import results, timing, writing
 from frami_edge.reproduce.results import Result
 from frami_edge.reproduce.running import Column, Runner
@@ -60,8 +60,12 @@ class Plan:
         """A sentence for each arm that leaves out what the teachers at hand do not have, and is `frami` once more."""
         cropped = {task.recipe for task in self.tasks if task.arm == "frami-no-prepare"
                    and (opened := self._column(task).opened) and opened.card.clip.preparation == "crop"}
-        return [f"{recipe}: the teacher's clips are cropped, so there is no clip preparation to leave out; it is FRAMI "
-                "once more." for recipe in sorted(cropped)]
+        short = {task.recipe for task in self.tasks if task.arm == "frami-no-finv"
+                 and (opened := self._column(task).opened)
+                 and not Inversion(**task.values["inversion"]).most_chunks(opened.card.frames)}
+        nothing = dict.fromkeys(sorted(cropped), "cropped, so there is no clip preparation to leave out")
+        nothing |= dict.fromkeys(sorted(short), "too short to be cut into chunks, so there is no T_finv to leave out")
+        return [f"{recipe}: the teacher's clips are {why}; it is FRAMI once more." for recipe, why in nothing.items()]
 
     def entries(self, tell: Tell = lambda line: None) -> list[Entry]:
         """The state of each task, with the time it will take; times a few steps where no cell like it is done."""
@@ -163,20 +167,21 @@ def _open_columns(tasks: list[Task], options: Options) -> dict[tuple[str, str], 
             raise FramiError(f"{column.folder}: all clips are in the test, and none is left to train on.")
         if given and options.teacher:
             data.with_labels(given.card.labels)  # a class that the teacher lacks is told now
-            _refuse_seen(options.teacher, cell.test)
+            _refuse_seen(options, cell.test)
         columns[key] = Column(data, column.folder, options.teacher, given)
     return columns
 
 
-def _refuse_seen(teacher: Path, test: tuple[str, ...]) -> None:
+def _refuse_seen(options: Options, test: tuple[str, ...]) -> None:
     """A teacher whose own record says that it was trained on test clips is no teacher for this table."""
+    assert options.teacher is not None
     try:
-        record = checkpoints.load(teacher).provenance.get("recordings", {})
+        record = checkpoints.load(options.teacher, options.arch, options.trust).provenance.get("recordings", {})
     except FramiError:  # a vendor's file, which has no record
         return
     seen = sorted(set(test) & set(record.get("groups", [])))
     if seen:
-        raise FramiError(f"{teacher} was trained on {', '.join(seen)}, which this table keeps for the test.",
+        raise FramiError(f"{options.teacher} was trained on {', '.join(seen)}, which this table keeps for the test.",
                          "Leave out --teacher to train one, or choose other --test groups.", exit_code=EXIT_USAGE)
 
 

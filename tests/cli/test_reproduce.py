@@ -16,7 +16,7 @@ import soundfile
 import torch
 from typer.testing import CliRunner, Result
 
-from frami_edge import checkpoints, recipe
+from frami_edge import checkpoints, networks, recipe
 from frami_edge.cli.main import app
 from frami_edge.exporters.onnx import export_onnx
 from frami_edge.reproduce import results, running
@@ -218,6 +218,17 @@ def test_mistakes_are_told_before_anything_is_run(folder: Path, commands: list[l
 def test_how_to_open_a_teacher_needs_a_teacher(folder: Path) -> None:
     done = reproduce("--trust", teacher=False)
     assert done.exit_code == 2 and "there is no --teacher" in done.stderr
+
+
+def test_a_teacher_of_ones_own_network_is_not_tested_on_what_it_has_heard(folder: Path) -> None:
+    """Its record is in the file, though its code is not."""
+    Path("own.py").write_text("from frami_edge import networks\ndef build(classes, n_mels):\n"
+                              "    return networks.build('dscnn_s', classes, n_mels)\n")
+    demo = checkpoints.load(Path("teacher.pt"))
+    network = networks.build_student("own.py:build", 10, demo.card.frontend.rows)
+    checkpoints.save(Path("own.pt"), network, demo.card, {"recordings": {"groups": ["theo", "ann"]}})
+    done = reproduce("--teacher", "own.pt", "--trust", teacher=False)
+    assert done.exit_code == 2 and "own.pt was trained on theo, which this table keeps" in done.stderr, done.output
 
 
 def test_a_budget_goes_to_the_data_free_cells(folder: Path, commands: list[list[str]]) -> None:
