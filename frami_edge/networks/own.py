@@ -62,7 +62,7 @@ class OwnNetwork(Network):
     def _refuse_long_clips_only(self) -> None:
         try:
             self._call(probe(2, self.n_mels, 1))
-        except RuntimeError as error:
+        except Exception as error:  # the user's code may raise anything
             raise FramiError(f"The student does not take a clip of one frame: {error}",
                              "Devices hear clips of any length: pad in its convolutions, and give its poolings "
                              "ceil_mode=True.") from error
