@@ -5,8 +5,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.table import Column
 from rich.text import Text
 
-out = Console()
-err = Console(stderr=True)
+# what is printed is paths, labels and other people's messages, in which [brackets] are no markup
+out = Console(markup=False, highlight=False)
+err = Console(stderr=True, markup=False, highlight=False)
 
 
 class LossesColumn(ProgressColumn):

@@ -114,4 +114,4 @@ def _bench(model: Path) -> Path:
 
 
 def _show(line: str) -> None:
-    console.out.print(f"\n[bold]$ frami-edge {escape(line)}[/]", highlight=False, soft_wrap=True)
+    console.out.print(f"\n[bold]$ frami-edge {escape(line)}[/]", markup=True, soft_wrap=True)

@@ -14,6 +14,7 @@ from frami_edge.errors import EXIT_CHECK_FAILED, EXIT_USAGE, FramiError
 if TYPE_CHECKING:
     from frami_edge.distillation.data_free import Progress
     from frami_edge.distillation.verdict import Verdict
+    from frami_edge.recipe import Recipe
     from frami_edge.runs import RunDirectory
     from frami_edge.teacher.opening import OpenedTeacher
 
@@ -96,13 +97,16 @@ def register(app: typer.Typer) -> None:
         if devices > 1 and not processes.started_by_torchrun():
             processes.check_devices(devices, device)
             raise typer.Exit(processes.supervise(devices))
-        if bank:
+        begun = RunDirectory(out.with_suffix(".run"))
+        if bank and resume and begun.exists():  # the samples have been copied; the other run may be gone
+            recipe = recipe or str(begun.recipe)
+        elif bank:
             recipe = recipe or _recipe_of(RunDirectory(bank), method)
         recipe, switches = _switched(recipe, method, no_finv, no_reuse, budget)
         opened = open_teacher(teacher, card=card, arch=arch, trust=trust, frames_at=frames_at,
                               features_at=features_at)
         overrides = [*switches, *(set_ or []), *_without_bn(opened, without_bn)]
-        if not (resume and RunDirectory(out.with_suffix(".run")).exists()):  # it was checked when the run was started
+        if not (resume and begun.exists()):  # it was checked when the run was started
             _check_card(opened, believe_card)
         verdict = run_distill(opened, teacher, student, out, recipe=recipe, overrides=overrides, seed=seed,
                               resume=resume, force=force, device=device, precision=precision, strategy=strategy,
@@ -110,7 +114,7 @@ def register(app: typer.Typer) -> None:
         if without_bn and verdict:
             console.out.print(WITHOUT_BN, soft_wrap=True)
         if min_agreement and verdict and (verdict.agreement < min_agreement or failed(verdict)):
-            console.err.print(f"The verdict is below --min-agreement {min_agreement:g}.", highlight=False)
+            console.err.print(f"The verdict is below --min-agreement {min_agreement:g}.")
             raise typer.Exit(EXIT_CHECK_FAILED)
 
 
@@ -156,14 +160,20 @@ def run_distill(opened: "OpenedTeacher", teacher_path: Path, student: str, out: 
     from frami_edge.recipe import load
     from frami_edge.runs import RunDirectory
 
-    networks.check_student(student)  # an unknown name is told before anything is written
+    # a student that cannot be built is told before anything is written
+    networks.build_student(student, opened.card.classes, opened.card.frontend.rows)
     why = ""
     if recipe is None:
         recipe, why = usual_recipe(opened.teacher)
     settings, compute = load(recipe, overrides), choose(device, precision)
     if settings.inversion.bn_weight:
         opened.teacher.require_batch_norms()  # before a run is started
+    if too_short := _too_short_for_chunks(opened, settings):
+        console.err.print(too_short, soft_wrap=True)
     run = RunDirectory(out.with_suffix(".run"))
+    if run.path == out:
+        raise FramiError(f"{out} is what the folder of the run is called.", "Give --out another ending, such as .pt.",
+                         exit_code=EXIT_USAGE)
     refuse_overwrite(out, force or (resume and run.exists()))  # without a run, --resume starts one
     if processes.rank_here():
         together = processes.join(compute.device, strategy)  # waits until the first one has prepared the run
@@ -175,7 +185,7 @@ def run_distill(opened: "OpenedTeacher", teacher_path: Path, student: str, out: 
         together = processes.join(compute.device, strategy)
         several = f" in {together.size} processes" if together.size > 1 else ""
         console.err.print(f"{teacher_path} -> {student} on {compute.summary()}{several}; recipe {recipe}{why}, "
-                          f"seed {seed}")
+                          f"seed {seed}", soft_wrap=True)
         work = DataFreeDistillation(opened.teacher, opened.sha256, student, settings, compute, run, seed, together)
         started = time.monotonic()
         try:
@@ -183,7 +193,7 @@ def run_distill(opened: "OpenedTeacher", teacher_path: Path, student: str, out: 
             verdict = work.verdict(network)
         except KeyboardInterrupt:
             console.err.print(f"\nInterrupted. {work.batches} batches and {work.finish_steps} finishing steps are kept "
-                              f"in {run.path}: go on with the same command and --resume.")
+                              f"in {run.path}: go on with the same command and --resume.", soft_wrap=True)
             raise
         provenance = run.identity() | {
             "recipe": settings.model_dump(mode="json"), "compute": compute.summary(),
@@ -204,6 +214,15 @@ def _check_card(opened: "OpenedTeacher", believe: bool) -> None:
     if warning:
         console.err.print(f"warning: {warning} 'frami-edge inspect' says more.", highlight=False, markup=False,
                           soft_wrap=True)
+
+
+def _too_short_for_chunks(opened: "OpenedTeacher", settings: "Recipe") -> str:
+    """What is left out of FRAMI where clips are too short for it."""
+    inversion, card = settings.inversion, opened.card
+    if card.time_dependent or not inversion.finv_weight or inversion.most_chunks(card.frames):
+        return ""
+    return (f"Without T_finv (Eq. 2): clips of {card.frames} frames are too short for {inversion.min_chunks} chunks of "
+            f"{inversion.min_chunk_frames} (inversion.min_chunk_frames).")
 
 
 def _without_bn(opened: "OpenedTeacher", without_bn: bool) -> list[str]:

@@ -53,9 +53,9 @@ class Commands(TyperGroup):
 
 def tell(error: FramiError) -> int:
     """Print a problem to stderr; returns the exit code."""
-    console.err.print(f"[bold red]error:[/] {escape(error.problem)}", highlight=False, soft_wrap=True)
+    console.err.print(f"[bold red]error:[/] {escape(error.problem)}", markup=True, soft_wrap=True)
     if error.hint:
-        console.err.print(escape(error.hint), highlight=False, soft_wrap=True)
+        console.err.print(error.hint, soft_wrap=True)
     return error.exit_code
 
 

@@ -19,7 +19,7 @@ BelieveCard = Annotated[bool, typer.Option(
 Threads = Annotated[int, typer.Option(min=1, help="Threads of ONNX Runtime.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Override one value: table.key=value.",
                                                show_default=False)]
-Seed = Annotated[int, typer.Option(help="Of everything random.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Of everything random.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace the file that is there.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 Precision = Annotated[str, typer.Option(help="auto, float32 or bf16.")]

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from frami_edge.cli import console, options
+from frami_edge.errors import EXIT_USAGE, FramiError
 
 if TYPE_CHECKING:
     from frami_edge.recipe import Cell, Recipe, TrainingRecipe
@@ -35,6 +36,9 @@ def register(app: typer.Typer) -> None:
 
         folders = {each.rpartition("/")[0] for each in recipe_files.names()}
         if name is None or name in folders - {""}:
+            if set_:
+                raise FramiError("--set changes one recipe, and none was named.",
+                                 "frami-edge recipes NAME --set table.key=value", exit_code=EXIT_USAGE)
             _list([each for each in recipe_files.names() if name is None or each.startswith(f"{name}/")], as_json)
         else:
             _explain(name, set_, as_json)

@@ -35,8 +35,9 @@ def register(app: typer.Typer) -> None:
         table: Annotated[str, typer.Argument(help="table1, table2, or a data set.")],
         data: Annotated[Path, typer.Option(help="The data set, or a folder of data sets.")],
         seeds: Annotated[int, typer.Option(min=1, help="How many of every student: 0, 1, 2, ...")] = 3,
-        first_seed: Annotated[int, typer.Option(min=0, help="Where they begin, so that machines can share a table.",
-                                                show_default=False)] = 0,
+        first_seed: Annotated[int, typer.Option(
+            min=0, max=2**31 - 1, help="Where they begin, so that machines can share a table.",
+            show_default=False)] = 0,
         arms: Annotated[Names, typer.Option(help="Only these rows, such as frami,adi.", show_default=False)] = None,
         student: Annotated[Names, typer.Option(help="Only this student: wrn16, res18.", show_default=False)] = None,
         against: Annotated[str, typer.Option(help="The row that every other one is compared with.")] = "frami",

@@ -30,9 +30,13 @@ def prepare(run: "RunDirectory", identity: dict[str, Any], settings: "Recipe", r
     """Start a run folder, or see that the one that is there can be gone on from."""
     if resume and run.exists():
         run.check_same(identity, settings.to_toml())
+        if bank and (not run.identity().get("bank_of") or
+                     (bank.exists() and bank.identity() != run.identity()["bank_of"])):
+            raise FramiError(f"{run.path} was not started on the samples of {bank.path}.",
+                             "Resume without --bank, or start anew with --force.", exit_code=EXIT_USAGE)
         return
     if resume:
-        console.err.print(f"There is nothing to resume in {run.path}; starting.")
+        console.err.print(f"There is nothing to resume in {run.path}; starting.", soft_wrap=True)
     elif run.exists() and not force:
         raise FramiError(f"{run.path} holds a run already.",
                          "Say --resume to go on with it, --force to start anew, or --out to write elsewhere.",

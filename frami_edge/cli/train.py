@@ -82,6 +82,9 @@ def register(app: typer.Typer) -> None:
             raise FramiError(f"{recipe} would be replaced by what it resolves to.", "Give it another name.",
                              exit_code=EXIT_USAGE)
         _check_options(teacher, card, arch, trust, time_dependent, seconds)
+        if not teacher and (temperature is not None or hard_weight is not None):
+            raise FramiError("--temperature and --hard-weight are about learning from a teacher, and there is no "
+                             "--teacher.", exit_code=EXIT_USAGE)
         compute = choose(device, precision)
         opened = _open_teacher(teacher, card, arch, trust)
         given = opened.card if opened else _read_card(card)

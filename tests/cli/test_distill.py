@@ -115,6 +115,43 @@ def test_resume_is_for_the_run_of_this_card_and_this_student(folder: Path) -> No
     assert run(app, ["distill", "teacher.pt", "--resume", *small.OPTIONS]).exit_code == 0
 
 
+@pytest.mark.parametrize("words,code,message", [
+    (["--out", "student.run"], 2, "is what the folder of the run is called"),
+    (["--seed", "100000000000000000000"], 2, "Invalid value for '--seed'"),
+    (["--student", "my.py:needs_lengths"], 3, "missing 1 required positional argument: 'lengths'"),
+    (["--set", "inversion.min_chunks=6"], 2, "is more than max_chunks"),
+])
+def test_what_cannot_be_done_is_said_before_anything_is_written(words: list[str], code: int, message: str,
+                                                                folder: Path) -> None:
+    (folder / "my.py").write_text("from torch import nn\nclass Two(nn.Linear):\n"
+                                  "    def forward(self, x, lengths):\n        return x\n"
+                                  "def needs_lengths(classes, n_mels):\n    return Two(n_mels, classes)\n")
+    done = run(app, ["distill", "teacher.pt", *small.OPTIONS, *words])
+    assert done.exit_code == code and message in done.stderr, done.output
+    assert not (folder / "student.run").exists()
+
+
+def test_paths_are_printed_as_they_are(folder: Path) -> None:
+    """In other programs' names brackets are no markup."""
+    (folder / "a[").mkdir()
+    (folder / "a[" / "b]").mkdir()
+    out = "a[/b]/student.pt"
+    done = run(app, ["distill", "teacher.pt", "--out", out, "--resume", *small.OPTIONS])
+    assert done.exit_code == 0 and "nothing to resume in a[/b]/student.run" in done.stderr, done.output
+    assert f"{out} after" in done.stdout and (folder / out).is_file()
+
+
+def test_clips_too_short_for_chunks_are_told(folder: Path) -> None:
+    card = checkpoints.load(folder / "teacher.pt").card
+    short = card.clip.model_copy(update={"preparation": "crop", "seconds": 0.5})
+    (folder / "card.toml").write_text(card.model_copy(update={"time_dependent": False, "clip": short}).to_toml())
+    done = run(app, ["distill", "teacher.pt", "--card", "card.toml", "--believe-card", *small.OPTIONS])
+    assert done.exit_code == 0 and "Without T_finv (Eq. 2): clips of" in done.stderr, done.output
+    done = run(app, ["distill", "teacher.pt", "--card", "card.toml", "--believe-card", "--no-finv", "--force",
+                     *small.OPTIONS])
+    assert done.exit_code == 0 and "Without T_finv" not in done.stderr, done.output
+
+
 def test_switches_stand_for_their_settings(folder: Path) -> None:
     done = run(app, ["distill", "teacher.pt", "--no-finv", "--no-reuse", *small.OPTIONS])
     assert done.exit_code == 0, done.output

@@ -69,6 +69,19 @@ def test_an_interrupted_one_is_resumed(folder: Path) -> None:
     assert code == 0 and checkpoints.load(folder / "small.pt").provenance["bank_of"]["seed"] == 0, printed
 
 
+def test_a_resumed_one_needs_the_other_run_no_more_and_takes_no_other(folder: Path) -> None:
+    words = ("--bank", "student.run", "--out", "small.pt")
+    assert distill(*words)[0] == 0 and distill("--bank", "small.run", "--out", "third.pt")[0] == 0
+    code, printed = distill("--bank", "third.run", "--out", "small.pt", "--resume")
+    assert code == 2 and "was not started on the samples of third.run" in printed
+    code, printed = distill("--bank", "third.run", "--out", "student.pt", "--resume")
+    assert code == 2 and "was not started on the samples of third.run" in printed
+    shutil.rmtree("student.run")
+    (folder / "small.pt").unlink()
+    code, printed = distill(*words, "--resume")
+    assert code == 0 and (folder / "small.pt").exists(), printed
+
+
 @pytest.mark.parametrize("words,message", [
     (["--bank", "student.run", "--force"], "would be its own bank"),
     (["--bank", "missing.run", "--out", "small.pt"], "holds no run"),
@@ -91,7 +104,7 @@ def test_samples_that_are_not_this_teachers_or_not_finished(folder: Path) -> Non
     (run / "run.json").write_text(json.dumps(identity))
     state = torch.load(run / "checkpoint.pt", weights_only=True)
     del state["finishing"]
-    torch.save(state | {"batches": 2}, run / "checkpoint.pt")
+    torch.save(state | {"batches": 2, "complete": False}, run / "checkpoint.pt")
     code, printed = distill("--bank", "student.run", "--out", "small.pt")
     assert code == 3 and "not done with its samples" in printed and "--resume" in printed
     (run / "checkpoint.pt").unlink()

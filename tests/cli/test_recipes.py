@@ -44,6 +44,7 @@ def test_what_is_explained_is_a_recipe_again(tmp_path: Path) -> None:
 
 def test_mistakes_name_the_nearest() -> None:
     for words, message in ((("quik",), "Did you mean 'quick'"), (("quick", "--set", "inversion.tua=1"), "'tau'"),
-                           (("missing.toml",), "no recipe file")):
+                           (("missing.toml",), "no recipe file"), (("--set", "a.b=1"), "none was named"),
+                           (("esc10", "--set", "a.b=1"), "none was named")):
         done = recipes(*words)
         assert done.exit_code == 2 and message in done.stderr and done.stdout == ""
