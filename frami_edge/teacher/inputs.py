@@ -82,6 +82,16 @@ def run(net: nn.Module, x: Tensor) -> Any:
     return None
 
 
+@torch.no_grad()
+def complaint(net: nn.Module, n_mels: int = 64, frames: int = 101) -> str:
+    """What the network says to two clips of the usual layout; empty where it takes them."""
+    try:
+        net(arrange(probe(2, n_mels, frames), "B1FT"))
+    except Exception as error:  # the vendor's code may raise anything
+        return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+    return ""
+
+
 def rows(output: Any, batch: int) -> Tensor | None:
     """The first (batch, classes) of what a network gives; None where there is none, or one for each frame."""
     values = list(output.values()) if isinstance(output, dict) else output

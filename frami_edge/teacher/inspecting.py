@@ -126,6 +126,9 @@ def look_at(net: nn.Module, card: TeacherCard | None = None, matches: list[Match
         found.problem = ("it takes waveforms: write layout = \"waveform\" in its card, and leave out of [frontend] "
                          "what its torchaudio module says ('frami-edge distill' reads it)" if found.layouts else
                          "no usual layout, number of Mel bands or length gave one row of classes for each clip")
+        shape = (card.frontend.rows, card.frames) if card else (64, 101)
+        if not found.layouts and (said := inputs.complaint(net, *shape)):
+            found.problem += f". Of (2, 1, {shape[0]}, {shape[1]}) it says {said}"
         return found
     n_mels = layout.n_mels[0]
     found.lengths = inputs.find_lengths(net, layout, n_mels)

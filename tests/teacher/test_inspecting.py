@@ -182,6 +182,15 @@ def test_a_network_that_takes_any_number_of_bands_is_not_taken_for_one_of_wavefo
     assert [layout.name for layout in found.layouts] == ["B1FT", "BFT", "BTF"] and 128 in found.layouts[0].n_mels
 
 
+def test_what_a_network_says_to_the_usual_input_is_told() -> None:
+    class Two(Vendor):
+        def forward(self, x: Tensor, lengths: Tensor) -> Tensor:  # type: ignore[override]
+            return super().forward(x)
+
+    problem = look_at(Two().eval()).problem
+    assert "Of (2, 1, 64, 101) it says TypeError" in problem and "missing 1 required positional argument" in problem
+
+
 def test_one_length_alone_is_found() -> None:
     found = look_at(Vendor(flat=True).eval())
     assert found.lengths == (98, True) and found.pooling == "flatten"
