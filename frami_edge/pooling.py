@@ -53,7 +53,8 @@ def exactly(states: Tensor, vector: Tensor) -> Form | None:
             mean, largest = h.mean(-1), h.amax(-1)
             pools = {"mean": mean, "max": largest, "mean + max": mean + largest, "last": h[..., -1], "first": h[..., 0]}
             for pooling, pooled in pools.items():
-                if any(_close(vector[:, start : start + width], pooled) for start in (0, width)):
+                # a score for each frame that a ReLU leaves nothing of equals any channel that is never active
+                if pooled.any() and any(_close(vector[:, start : start + width], pooled) for start in (0, width)):
                     return Form(pooling, rectified, mel_mean)
     return None
 
@@ -61,11 +62,12 @@ def exactly(states: Tensor, vector: Tensor) -> Form | None:
 def as_attention(states: Tensor, vector: Tensor) -> Form | None:
     """A mean over time with weights that are not known lies between the smallest and the largest value."""
     for mel_mean in (False, True) if states.dim() == 4 else (False,):
-        h = Form("", mel_mean=mel_mean).apply(states)
-        if h.shape[1:2] == vector.shape[1:] and h.shape[1] > 1:
-            slack = 1e-4 * (1 + h.abs().amax(-1))
-            if ((vector > h.amin(-1) - slack) & (vector < h.amax(-1) + slack)).all():
-                return Form("attention", mel_mean=mel_mean)
+        for rectified in (False, True):
+            h = Form("", rectified, mel_mean).apply(states)
+            if h.shape[1:2] == vector.shape[1:] and h.shape[1] > 1:
+                slack = 1e-4 * (1 + h.abs().amax(-1))
+                if ((vector > h.amin(-1) - slack) & (vector < h.amax(-1) + slack)).all():
+                    return Form("attention", rectified, mel_mean)
     return None
 
 
