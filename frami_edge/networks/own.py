@@ -45,6 +45,10 @@ class OwnNetwork(Network):
                 raise FramiError(f"The student takes clips of {PROBED_FRAMES} frames alone; devices hear clips of any "
                                  "length.", "Pool over time instead of flattening it.")
             self._refuse_long_clips_only()
+            alone = self._call(probe(1, n_mels, PROBED_FRAMES))
+            if alone.shape != (1, classes):
+                raise FramiError(f"The student gives {tuple(alone.shape)} for one clip alone, which is what a device "
+                                 f"hears; (1, {classes}) is needed.", "Name the axes that it squeezes: squeeze(2).")
             example = probe(2, n_mels, PROBED_FRAMES)
             self.channels_last = works_channels_last(model, lambda: self._call(example))
             self.features = self.forward_hidden(probe(2, n_mels, PROBED_FRAMES)).frames.shape[1]

@@ -64,6 +64,7 @@ class Teacher(nn.Module):
         self.channels_last = works_channels_last(net, lambda: self._call(example))
         self.writes_input = not torch.equal(example, probe(2, card.frontend.rows, card.frames))
         self._check_output_kind()
+        self.needs_two = not self._takes(card.frames, batch=1)  # a squeeze without an axis takes one clip's away too
         if fixed is None and self.lengths == ANY_LENGTH:
             self.lengths = (shortest(self._takes, card.frames), ANY_LENGTH[1])
 
@@ -73,6 +74,8 @@ class Teacher(nn.Module):
 
     def forward(self, log_mel: Tensor) -> Tensor:
         """Logits (batch, classes), float32. Softmax outputs become logits by their logarithm."""
+        if self.needs_two and len(log_mel) == 1:
+            return self.forward(log_mel.repeat(2, 1, 1))[:1]
         return self._logits(self._call(self._to_length(log_mel)), len(log_mel))
 
     def forward_hidden(self, log_mel: Tensor) -> Hidden:
@@ -81,6 +84,9 @@ class Teacher(nn.Module):
         Of a clip that was repeated to a length that the network takes, the states along time are those of the clip
         alone: the reuse losses (Eqs. 6-9) compare them bin by bin with a student's, which hears it once.
         """
+        if self.needs_two and len(log_mel) == 1:
+            logits, frames, pooled, stages = self.forward_hidden(log_mel.repeat(2, 1, 1))
+            return Hidden(logits[:1], frames[:1], pooled[:1], [stage[:1] for stage in stages])
         heard = self._to_length(log_mel)
         output, frames, pooled, stages = hidden_states(self.net, self.taps, lambda: self._call(heard))
         if heard.shape[-1] > log_mel.shape[-1]:
@@ -116,11 +122,11 @@ class Teacher(nn.Module):
             return self.net(arrange(log_mel, self.card.layout))
 
     @torch.no_grad()
-    def _takes(self, frames: int) -> bool:
+    def _takes(self, frames: int, batch: int = 2) -> bool:
         """Whether clips of so many frames give finite outputs: views and chunks of a clip are shorter than it."""
         with contextlib.suppress(Exception):  # the vendor's code may raise anything
-            output = self._call(probe(2, self.card.frontend.rows, frames))
-            return bool(clip_output(output, 2, self.card.classes).isfinite().all())
+            output = self._call(probe(batch, self.card.frontend.rows, frames))
+            return bool(clip_output(output, batch, self.card.classes).isfinite().all())
         return False
 
     def _to_length(self, log_mel: Tensor) -> Tensor:

@@ -74,6 +74,22 @@ def viewed(classes, n_mels):
 
 def many(classes, n_mels):
     return Mine(classes + 1, n_mels)
+
+def squeezing(classes, n_mels):
+    class Squeezing(Mine):
+        def forward(self, x):
+            return super().forward(x).squeeze()
+
+    return Squeezing(classes, n_mels)
+
+def picky(classes, n_mels):
+    class Picky(Mine):
+        def forward(self, x):
+            if x.shape[-1] < 3:
+                raise ValueError("at least 3 frames")
+            return super().forward(x)
+
+    return Picky(classes, n_mels)
 '''
 
 
@@ -135,7 +151,8 @@ def test_macs_of_attention() -> None:
 
 
 @pytest.mark.parametrize("wanted,message", [
-    ("my.py:flat", "frames alone"), ("my.py:strict", "one frame"),
+    ("my.py:flat", "frames alone"), ("my.py:strict", "one frame"), ("my.py:picky", "one frame: at least 3 frames"),
+    ("my.py:squeezing", "for one clip alone, which is what a device hears"),
     ("my.py:many", "4.* has 3 labels"), ("my.py:absent", "defines no 'absent'"),
     ("absent.py:build", "no file"), ("my:build", "names no network"),
 ])

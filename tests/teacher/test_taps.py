@@ -171,6 +171,46 @@ def test_a_network_of_one_length_is_given_clips_repeated_or_cut() -> None:
     torch.testing.assert_close(hidden.pooled, repeated.pooled)
 
 
+class Attending(nn.Module):
+    """Attention over frames behind a ReLU that is a function; one channel is never active."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.bn = nn.Conv1d(40, 16, 3, padding=1), nn.BatchNorm1d(16)
+        self.score, self.out = nn.Linear(16, 1), nn.Linear(16, 3)
+        self.bn.bias.data[0] = -10
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = F.relu(self.bn(self.conv(x))).transpose(1, 2)
+        return self.out((self.score(h).softmax(1) * h).sum(1))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_score_for_each_frame_is_no_hidden_state(seed: int) -> None:
+    torch.manual_seed(seed)
+    taps = Teacher(Attending(), CARD.model_copy(update={"layout": "BFT"})).taps
+    assert (taps.frames, taps.form.pooling, taps.form.rectified) == ("bn", "attention", True)
+
+
+class Squeezing(Attending):
+    """Forgets that a batch may be one clip."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).squeeze()
+
+
+def test_a_network_that_fails_on_one_clip_is_given_it_twice() -> None:
+    torch.manual_seed(0)
+    net = Squeezing()
+    teacher, x = Teacher(net, CARD.model_copy(update={"layout": "BFT"})), torch.randn(5, 40, 60)
+    for index in range(5):
+        torch.testing.assert_close(teacher(x[index : index + 1]), teacher(x)[index : index + 1])
+    alone, together = teacher.forward_hidden(x[:1]), teacher.forward_hidden(x)
+    for one, all_of_them in zip([*alone[:3], *alone.stages], [*together[:3], *together.stages], strict=True):
+        torch.testing.assert_close(one, all_of_them[:1])
+    assert not Teacher(Attending(), teacher.card).needs_two
+
+
 class Sequence(nn.Module):
     def __init__(self, batch_first: bool, kind: type[nn.RNNBase]) -> None:
         super().__init__()
