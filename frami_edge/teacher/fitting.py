@@ -14,6 +14,7 @@ PREFIXES = ("module.", "_orig_mod.", "model.")  # DataParallel, torch.compile, L
 SHOWN = 4  # keys named in an error before "and N more"
 STATISTICS = ("running_mean", "running_var")
 COUNTER = "num_batches_tracked"
+AVERAGED = "n_averaged"  # how many torch.optim.swa_utils.AveragedModel has taken the mean of
 
 
 def fit(network: nn.Module, candidates: dict[str, Weights], path: Path, architecture: str) -> str:
@@ -35,7 +36,7 @@ def fit(network: nn.Module, candidates: dict[str, Weights], path: Path, architec
     if len(fitting) > 1:
         raise FramiError(
             f"{path} holds several state_dicts that fit {architecture}: {', '.join(fitting)}.",
-            "Keep the one that is meant: torch.save(torch.load(FILE)[NAME], 'teacher.pt')",
+            f"Keep the one that is meant: torch.save(torch.load(FILE){_path(list(fitting)[-1])}, 'teacher.pt')",
         )
     if not fitting:
         spellings = (spelling for weights in candidates.values() for spelling in _spellings(weights))
@@ -105,9 +106,20 @@ def refuse_non_finite(weights: Weights, path: Path) -> None:
 def _spellings(weights: Weights) -> Iterator[Weights]:
     """The weights as they are, then without each prefix that all keys share, one after another."""
     yield weights
-    while prefix := next((prefix for prefix in PREFIXES if all(key.startswith(prefix) for key in weights)), None):
+    if AVERAGED in weights and all(key.startswith("module.") for key in weights.keys() - {AVERAGED}):
+        weights = {key: value for key, value in weights.items() if key != AVERAGED}
+    while weights and (prefix := _shared_prefix(weights)):
         weights = {key.removeprefix(prefix): value for key, value in weights.items()}
         yield weights
+
+
+def _shared_prefix(weights: Weights) -> str | None:
+    return next((prefix for prefix in PREFIXES if all(key.startswith(prefix) for key in weights)), None)
+
+
+def _path(place: str) -> str:
+    """``ema.shadow`` as it is typed: ``['ema']['shadow']``."""
+    return "".join(f"[{key!r}]" for key in place.split(".") if place)
 
 
 def _some(items: Iterable[str]) -> str:

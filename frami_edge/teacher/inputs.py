@@ -92,14 +92,14 @@ def complaint(net: nn.Module, n_mels: int = 64, frames: int = 101) -> str:
     return ""
 
 
-def rows(output: Any, batch: int) -> Tensor | None:
-    """The first (batch, classes) of what a network gives; None where there is none, or one for each frame."""
+def rows(output: Any, batch: int, classes: int | None = None) -> Tensor | None:
+    """The (batch, classes) of what a network gives, else the first (batch, n) of it; None where there is none, or one
+    for each frame."""
     values = list(output.values()) if isinstance(output, dict) else output
-    for value in values if isinstance(values, tuple | list) else [values]:
-        if (isinstance(value, Tensor) and value.is_floating_point() and value.dim() >= 2 and len(value) == batch
-                and 2 <= value.shape[1] == value[0].numel()):
-            return value.flatten(1)
-    return None
+    found = [value.flatten(1) for value in (values if isinstance(values, tuple | list) else [values])
+             if isinstance(value, Tensor) and value.is_floating_point() and value.dim() >= 2 and len(value) == batch
+             and 2 <= value.shape[1] == value[0].numel()]
+    return next((value for value in found if value.shape[1] == classes), found[0] if found else None)
 
 
 def find_lengths(net: nn.Module, layout: Layout, n_mels: int) -> Lengths:

@@ -104,7 +104,8 @@ def inspect(path: Path, card: Path | None = None, arch: str | None = None, trust
     if net is None:
         net = _vendors_network(found, content, arch, trust)
     if net is not None:
-        found.network = look_at(net.float().eval().requires_grad_(False), found.card, found.matches)
+        classes = next((each.classes for each in found.weights), None)
+        found.network = look_at(net.float().eval().requires_grad_(False), found.card, found.matches, classes)
         opened = _check(found, card, arch, trust) if found.card else None
         if opened and found.card and found.card.layout == "waveform":
             found.network = look_at(opened.teacher.net, opened.card)  # what is behind its front-end
@@ -116,8 +117,10 @@ def beside(path: Path) -> Path | None:
     return next((each for each in (path.with_suffix(".toml"), path.with_name(CARD_NAME)) if each.is_file()), None)
 
 
-def look_at(net: nn.Module, card: TeacherCard | None = None, matches: list[Match] | None = None) -> NetworkFound:
-    """Probe a network in eval mode; ``matches`` narrows the Mel bands where there is no card."""
+def look_at(net: nn.Module, card: TeacherCard | None = None, matches: list[Match] | None = None,
+            classes: int | None = None) -> NetworkFound:
+    """Probe a network in eval mode; ``matches`` narrows the Mel bands where there is no card, and ``classes``, the rows
+    of the last matrix, says which of several outputs is meant."""
     found = NetworkFound(
         type(net).__name__, sum(1 for module in net.modules() if list(module.parameters(recurse=False))),
         networks.parameters(net), _batch_norms(net), _layouts(net, card, matches or []))
@@ -132,7 +135,8 @@ def look_at(net: nn.Module, card: TeacherCard | None = None, matches: list[Match
         return found
     n_mels = layout.n_mels[0]
     found.lengths = inputs.find_lengths(net, layout, n_mels)
-    values = inputs.rows(inputs.run(net, inputs.arrange(probe(4, n_mels, layout.frames), layout.name)), 4)
+    output = inputs.run(net, inputs.arrange(probe(4, n_mels, layout.frames), layout.name))
+    values = inputs.rows(output, 4, card.classes if card else classes)
     assert values is not None  # the layout was taken
     found.classes, found.output = values.shape[1], output_kind(values)
     found.outputs_differ = bool((values - values[0]).abs().max() > ALIKE * values.abs().max())
@@ -192,7 +196,7 @@ def _vendors_network(found: Inspection, content: object, arch: str | None, trust
     except FramiError as error:
         if arch is not None:
             raise
-        found.card_problem = error.problem
+        found.card_problem = " ".join(filter(None, (error.problem, error.hint)))
         return None
     return net
 

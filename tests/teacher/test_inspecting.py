@@ -182,6 +182,18 @@ def test_a_network_that_takes_any_number_of_bands_is_not_taken_for_one_of_wavefo
     assert [layout.name for layout in found.layouts] == ["B1FT", "BFT", "BTF"] and 128 in found.layouts[0].n_mels
 
 
+def test_of_several_outputs_the_one_with_the_classes_is_meant() -> None:
+    class Embedding(Vendor):
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+            h = torch.relu(self.bn(self.conv(x.transpose(1, 2)))).mean(2)
+            return h, self.out(h)
+
+    card = TeacherCard(labels=tuple("abcd"), time_dependent=True, layout="BTF", frontend=MelSpec(n_mels=64))
+    assert look_at(Embedding().eval(), card).classes == 4
+    assert look_at(Embedding().eval(), classes=4).classes == 4
+    assert look_at(Embedding().eval()).classes == 8  # nothing says so
+
+
 def test_what_a_network_says_to_the_usual_input_is_told() -> None:
     class Two(Vendor):
         def forward(self, x: Tensor, lengths: Tensor) -> Tensor:  # type: ignore[override]
