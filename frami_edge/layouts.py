@@ -117,10 +117,26 @@ LAYOUTS = {
 
 
 def _recordings(folder: Path) -> Iterator[Path]:
-    """Every audio file below ``folder``, sorted; hidden files and folders are left out."""
-    for path in sorted(folder.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.suffix.lower() in SUFFIXES and not hidden and path.is_file():
+    """Every audio file below ``folder``, sorted; hidden files and folders are left out, links are followed."""
+    yield from _below(folder, frozenset())
+
+
+def _below(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[Path]:
+    """Links to folders are followed, but for those that lead back to a folder above them."""
+    try:
+        status = folder.stat()
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        raise FramiError(f"{folder} cannot be read: {error.strerror}.") from error
+    here = status.st_dev, status.st_ino
+    if here in above:
+        return
+    for path in entries:
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            yield from _below(path, above | {here})
+        elif path.suffix.lower() in SUFFIXES and path.is_file():
             yield path
 
 

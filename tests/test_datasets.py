@@ -92,6 +92,15 @@ def test_folders_with_and_without_groups(tmp_path: Path) -> None:
     assert open_dataset(tmp_path).groups == ["alice", "bob/1"]
 
 
+def test_links_to_folders_are_followed_and_loops_are_not(tmp_path: Path) -> None:
+    make(tmp_path, "elsewhere/a.wav", "data/dog/b.wav")
+    (tmp_path / "data" / "cat").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "data" / "lion").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "data" / "dog" / "again").symlink_to(tmp_path / "data")
+    (tmp_path / "data" / "gone").symlink_to(tmp_path / "nowhere")
+    assert rows(tmp_path / "data") == ("folders", [("a.wav", "cat", ""), ("b.wav", "dog", ""), ("a.wav", "lion", "")])
+
+
 def test_defaults_can_be_overridden(tmp_path: Path) -> None:
     make(tmp_path, "cat/a.wav", "dog/b.wav")
     data = open_dataset(tmp_path, time_dependent=False, seconds=3.5)
