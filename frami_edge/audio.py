@@ -18,6 +18,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 BLOCK = 1 << 18  # frames of a recording in memory at a time: 6 s at 44.1 kHz
 BATCH_SAMPLES = 2**20  # of all clips that go through a network at once: a minute at 16 kHz
 READ_AT_ONCE = 512, 2**25  # clips in memory at most, and samples, unless one clip alone has more
+LONGEST = 2**48  # frames; 46 years at 192 kHz
 SUFFIXES = frozenset(
     {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64", ".rf64"}
 )
@@ -99,7 +100,10 @@ def _opened(path: Path) -> Any:
         if path.stat().st_size == 0:
             raise FramiError(f"{path} is an empty file (0 bytes).", "Copy it again from where it was recorded.")
         # soundfile encodes a name itself, and refuses one that is not UTF-8
-        return soundfile.SoundFile(os.fsencode(path) if os.name == "posix" else path)
+        sound = soundfile.SoundFile(os.fsencode(path) if os.name == "posix" else path)
+        if sound.frames > LONGEST:  # a FLAC that was written to a pipe does not say how long it is
+            sound.seekable = lambda: False  # soundfile seeks behind each block, which fails where that is the last one
+        return sound
     # TypeError: a .raw file needs what only options could say; ValueError: a name that is no text
     except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
         raise _unreadable(path, error) from error

@@ -10,7 +10,7 @@ import numpy as np
 
 from frami_edge.audio import batches_of_equal_length, in_memory, read_clip
 from frami_edge.datasets import Clip
-from frami_edge.errors import FramiError
+from frami_edge.errors import EXIT_USAGE, FramiError
 from frami_edge.runtime.classifier import Classifier, softmax
 from frami_edge.runtime.clips import pieces
 from frami_edge.runtime.session import TORCH_MAGIC
@@ -122,7 +122,8 @@ def evaluate(model: Model, clips: Sequence[Clip], report: Callable[[int], object
         done = first
         for indices in batches_of_equal_length(waves, BATCH):
             logits = _heard(model, [waves[index] for index in indices])
-            _check(logits, clips[first + indices[0]].path)
+            for index, row in zip(indices, logits, strict=True):
+                _check(row, clips[first + index].path)
             heard[[first + index for index in indices]] = logits
             done += len(indices)
             report(done)
@@ -165,6 +166,9 @@ def open_model(path: Path, *, card: Path | None = None, arch: str | None = None,
             start = handle.read(4)
         if start.startswith(TORCH_MAGIC):
             return _open_torch(path, card, arch, trust)
+    if card or arch:
+        raise FramiError(f"--card and --arch say how to open a teacher, and {path} is no PyTorch file.",
+                         "Leave them out: an exported model holds both.", exit_code=EXIT_USAGE)
     classifier = Classifier(path, threads)  # and its error for a file that is missing or neither
     return Model(classifier.labels, classifier.metadata.clip, classifier.logits)
 
@@ -201,4 +205,5 @@ def _open_torch(path: Path, card: Path | None, arch: str | None, trust: bool) ->
 
 def _check(logits: Array, path: Path) -> None:
     if not np.isfinite(logits).all():
-        raise FramiError(f"The model gives NaN or infinity for {path}.", "Its weights may be damaged.")
+        raise FramiError(f"The model gives NaN or infinity for {path}.",
+                         "Its weights may be damaged, or it divides by zero where a recording is silent.")

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from frami_edge import audio
-from frami_edge.audio import batches_of_equal_length, read
+from frami_edge.audio import batches_of_equal_length, read, read_clip
 from frami_edge.errors import EXIT_CANNOT_RUN, FramiError
 
 
@@ -73,6 +73,20 @@ def test_bad_recordings_are_named(tmp_path: Path) -> None:
         assert str(path) in raised.value.problem
         assert raised.value.hint
         assert raised.value.exit_code == EXIT_CANNOT_RUN
+
+
+def test_a_flac_that_does_not_say_how_long_it_is(tmp_path: Path) -> None:
+    """As one written to a pipe: its STREAMINFO has a total of 0 samples, which means unknown."""
+    wave = sine(16000, seconds=20.0)
+    soundfile.write(tmp_path / "a.flac", wave, 16000)
+    content = bytearray((tmp_path / "a.flac").read_bytes())
+    content[21] &= 0xF0  # the lower 36 bits of bytes 18 to 25
+    content[22:26] = bytes(4)
+    (tmp_path / "unknown.flac").write_bytes(content)
+    np.testing.assert_array_equal(read(tmp_path / "unknown.flac", 16000), read(tmp_path / "a.flac", 16000))
+    for preparation in ("crop", "end-pad"):
+        clip = {"sample_rate": 16000, "seconds": 1.0, "preparation": preparation, "level": "none"}
+        np.testing.assert_array_equal(read_clip(tmp_path / "unknown.flac", clip), read_clip(tmp_path / "a.flac", clip))
 
 
 def test_truncated_recording_is_an_error(tmp_path: Path) -> None:

@@ -120,6 +120,17 @@ def test_nothing_to_evaluate_and_nan_are_errors(tmp_path: Path) -> None:
         predict(model, tmp_path / "0-0.wav")
 
 
+def test_the_recording_that_gives_nan_is_named(tmp_path: Path) -> None:
+    def logits(waves: np.ndarray) -> np.ndarray:
+        return waves[:, :3] / waves.std(axis=1, keepdims=True)
+
+    clips = tones(tmp_path)
+    soundfile.write(clips[4].path, np.zeros(1600), 16000)
+    with pytest.raises(FramiError, match=r"NaN or infinity for .*1-1\.wav") as raised:
+        evaluate(Model(("a", "b", "c"), TABLE, logits), clips)
+    assert "silent" in raised.value.hint
+
+
 def test_predict_orders_labels(tmp_path: Path) -> None:
     tones(tmp_path)
     model = Model(("low", "middle", "high"), TABLE, lambda waves: nearest_pitch(waves) / 1000)
