@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import torch
 
 from frami_edge.card import TeacherCard
-from frami_edge.errors import FramiError
+from frami_edge.errors import EXIT_USAGE, FramiError
 from frami_edge.files import sha256, write_atomically
 from frami_edge.networks import Network, build, own
 
@@ -54,6 +54,9 @@ def restore(content: dict[str, Any], path: Path, arch: str | None = None, trust:
     if content["format"] != FORMAT:
         raise FramiError(f"{path} has format {content['format']}, this version reads {FORMAT}.",
                          "Install a newer frami-edge.")
+    if arch and "code_sha256" not in content and arch != content.get("architecture"):
+        raise FramiError(f"{path} says itself which network it holds: {content.get('architecture')}.",
+                         f"Leave out --arch {arch}.", exit_code=EXIT_USAGE)
     try:
         weights = {key: value.float() if value.is_floating_point() else value
                    for key, value in content["state_dict"].items()}

@@ -47,9 +47,10 @@ def register(app: typer.Typer) -> None:
         top: Annotated[int, typer.Option(min=1, help="How many labels.")] = 3,
         rate: Annotated[int | None, typer.Option(min=1, help="Of the samples on standard input, in Hz.",
                                                  show_default="the model's")] = None,
-        sample_format: Annotated[str, typer.Option("--format", help="Of those samples: s16le, s32le, f32le, u8."
-                                                   )] = "s16le",
-        channels: Annotated[int, typer.Option(min=1, help="Of those samples, interleaved.")] = 1,
+        sample_format: Annotated[str | None, typer.Option("--format", help="Of those samples: s16le, s32le, f32le, u8.",
+                                                          show_default="s16le")] = None,
+        channels: Annotated[int | None, typer.Option(min=1, help="Of those samples, interleaved.",
+                                                     show_default="1")] = None,
         device: Annotated[str | None, typer.Option(help="Microphone: number or part of its name.")] = None,
         as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
         threads: options.Threads = 1,
@@ -68,14 +69,22 @@ def register(app: typer.Typer) -> None:
         _hear(sound, stream, top, as_json)
 
 
-def _source(name: str | None, classifier: "Classifier", rate: int | None, sample_format: str, channels: int,
-            device: str | None) -> "Source":
+def _source(name: str | None, classifier: "Classifier", rate: int | None, sample_format: str | None,
+            channels: int | None, device: str | None) -> "Source":
     from frami_edge import sources
+    from frami_edge.errors import EXIT_USAGE, FramiError
 
+    if name is not None and device is not None:
+        raise FramiError("--device chooses a microphone, and another source is named.", exit_code=EXIT_USAGE)
+    if name != "-" and (sample_format is not None or channels is not None or (name is not None and rate is not None)):
+        raise FramiError("--rate, --format and --channels describe raw samples on standard input.",
+                         "Its own header describes a recording." if name else "The model says what a microphone gives.",
+                         exit_code=EXIT_USAGE)
     if name is None:
         return sources.from_microphone(rate or classifier.sample_rate, device)
     if name == "-":
-        return sources.from_stdin(sys.stdin.buffer, rate or classifier.sample_rate, sample_format, channels)
+        return sources.from_stdin(sys.stdin.buffer, rate or classifier.sample_rate, sample_format or "s16le",
+                                  channels or 1)
     return sources.from_file(Path(name))
 
 

@@ -53,7 +53,8 @@ def register(app: typer.Typer) -> None:
             "--time-dependent/--time-independent", show_default=False,
             help="Words, or sounds that may be rolled in time; by default as is usual for the data set.")] = None,
         seconds: Annotated[float | None, typer.Option(
-            min=0.05, show_default=False, help="Of the clips; by default as is usual for the data set.")] = None,
+            min=0.05, max=3600, help="Of the clips; by default as is usual for the data set.",
+            show_default=False)] = None,
         recipe: Annotated[str, typer.Option(help="A recipe for trainings, or a TOML file.")] = "training",
         set_: options.Set = None,
         epochs: Annotated[int | None, typer.Option(min=0, help="0: 40, and at least 1600 steps.")] = None,

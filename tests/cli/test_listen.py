@@ -109,6 +109,10 @@ def test_smoothing_is_over_the_windows(model: Path, wave: np.ndarray) -> None:
     (("-", "--over", "0"), b"", 2, "Cannot smooth over 0 s"),
     (("-", "--rate", "1"), b"", 3, "too far apart"),
     (("missing.wav",), b"", 3, "missing.wav does not exist"),
+    (("missing.wav", "--rate", "8000"), b"", 2, "describe raw samples on standard input"),
+    (("missing.wav", "--format", "u8"), b"", 2, "describe raw samples on standard input"),
+    (("--channels", "2"), b"", 2, "describe raw samples on standard input"),
+    (("-", "--device", "1"), b"", 2, "--device chooses a microphone"),
 ])
 def test_exit_codes(model: Path, words: tuple[str, ...], given: bytes, code: int, said: str) -> None:
     done = listen(model, *words, given=given)

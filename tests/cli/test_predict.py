@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 from frami_edge import checkpoints, networks
 from frami_edge.card import Clip, TeacherCard
 from frami_edge.cli.main import app
+from frami_edge.exporters.onnx import export_onnx
 
 
 @pytest.fixture
@@ -76,3 +77,12 @@ def test_files_that_are_not_there(student: Path) -> None:
     done = predict("missing.onnx", "a.wav")
     assert done.exit_code == 3
     assert "missing.onnx" in done.stderr
+
+
+def test_options_that_would_be_ignored_are_refused(student: Path) -> None:
+    soundfile.write("a.wav", np.zeros(8000), 16000)
+    done = predict(student, "a.wav", "--arch", "wrn40")
+    assert done.exit_code == 2 and "says itself which network it holds" in done.stderr
+    export_onnx(student, Path("student.onnx"))
+    done = predict("student.onnx", "a.wav", "--card", "nowhere.toml")
+    assert done.exit_code == 2 and "no PyTorch file" in done.stderr

@@ -144,6 +144,7 @@ def test_ctrl_c_writes_the_last_whole_epoch(tones: Path, monkeypatch: pytest.Mon
     (["--test", "ann", "--test", "bob", "--test", "cy"], 3, "no recordings to train on"),
     (["--dataset", "fsdd"], 3, "No labelled recordings"),
     (["--trust"], 2, "there is no --teacher"),
+    (["--seconds", "4000"], 2, "Invalid value for '--seconds'"),
     (["--temperature", "3"], 2, "there is no --teacher"),
     (["--hard-weight", "0.5"], 2, "there is no --teacher"),
     (["--seed", "100000000000000000000"], 2, "Invalid value for '--seed'"),
