@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -39,7 +40,9 @@ def interleave(contenders: Sequence[Callable[[], object]], *, runs: int | None, 
                limit_seconds: float) -> list[Array]:
     """Time the contenders in turn, so that a slow spell of the machine meets all of them alike.
 
-    The order rotates from round to round: none always follows the same other.
+    Each round is in an order of its own, drawn by a fixed seed: what a call leaves in the caches meets all others
+    alike. (An order that only rotates keeps everybody's neighbours; a model of half a millisecond behind a matrix
+    product was 1.2 times as slow as a copy of it that was not.)
 
     Args:
         contenders: calls without arguments.
@@ -54,10 +57,10 @@ def interleave(contenders: Sequence[Callable[[], object]], *, runs: int | None, 
         for call in contenders:
             call()
     taken: list[list[float]] = [[] for _ in contenders]
+    order = random.Random(0)
     started = time.perf_counter()
-    for done in itertools.count() if runs is None else range(runs):
-        for turn in range(len(contenders)):
-            index = (turn + done) % len(contenders)
+    for _ in itertools.count() if runs is None else range(runs):
+        for index in order.sample(range(len(contenders)), len(contenders)):
             before = time.perf_counter()
             contenders[index]()
             taken[index].append(1000 * (time.perf_counter() - before))

@@ -1,6 +1,9 @@
 """Turns, limits and percentiles."""
 
+import itertools
+import math
 import time
+from collections import Counter
 from collections.abc import Callable
 from types import SimpleNamespace
 
@@ -37,13 +40,18 @@ def test_drift_is_the_last_quarter_over_the_first() -> None:
     assert summarise(np.ones(39)).drift is None
 
 
-def test_every_contender_goes_first_equally_often() -> None:
+def test_every_contender_follows_every_other_equally_often() -> None:
+    """What a call leaves in the caches is part of the next one's time: nobody may have a neighbour of his own."""
     calls: list[str] = []
-    taken = interleave([lambda name=name: calls.append(name) for name in "abc"], runs=6, warmup=2, limit_seconds=60)
-    assert [len(milliseconds) for milliseconds in taken] == [6, 6, 6]
-    assert len(calls) == 3 * (2 + 6)
-    rounds = ["".join(calls[at : at + 3]) for at in range(6, 24, 3)]
-    assert rounds == ["abc", "bca", "cab"] * 2
+    rounds = 2000
+    taken = interleave([lambda name=name: calls.append(name) for name in "abcd"], runs=rounds, warmup=2,
+                       limit_seconds=60)
+    assert [len(milliseconds) for milliseconds in taken] == [rounds] * 4 and len(calls) == 4 * (2 + rounds)
+    timed = calls[8:]
+    assert all(sorted(timed[at : at + 4]) == list("abcd") for at in range(0, len(timed), 4))
+    pairs = Counter(itertools.pairwise(timed))
+    for one, other in itertools.permutations("abcd", 2):  # each in a third of its calls, three deviations at most off
+        assert abs(pairs[one, other] - rounds / 3) < 0.1 * rounds / 3 + 3 * math.sqrt(rounds * 2 / 9)
 
 
 @pytest.fixture
