@@ -58,10 +58,11 @@ class Parity:
     top1_n: int  # vectors, each counted once for every batch it was part of
     vectors: int
     threads: int
+    within_error: int  # runs that name PyTorch's class, or one that the model's own error may put before it
 
     @property
     def passed(self) -> bool:
-        return all(stage.passed for stage in self.stages) and self.top1_agree == self.top1_n
+        return all(stage.passed for stage in self.stages) and self.within_error == self.top1_n
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON, which knows neither NaN nor infinity: null there."""
@@ -104,7 +105,7 @@ def check(content: bytes, golden: Golden, name: str, threads: int = 1) -> Parity
     inner = () if is_ort_format(content) else STAGES[:2]
     opened = open_session(with_outputs(content, inner), name, threads) if inner else session
     errors: list[_Error] = []
-    agreed = []
+    agreed, forgiven = [], []
     for batch in _batches(golden):
         waves = {"waveform": np.stack([vector.wave for vector in batch])}
         try:
@@ -115,9 +116,10 @@ def check(content: bytes, golden: Golden, name: str, threads: int = 1) -> Parity
         for row, vector in enumerate(batch):
             mine = {stage: _row(output, row, len(batch), vector.stages[stage]) for stage, output in found.items()}
             errors += _compare(vector, mine)
-            agreed.append(_same_decision(vector, mine["logits"]))
+            agreed.append(_same_decision(vector, mine["logits"], TOLERANCE["logits"]))
+            forgiven.append(_same_decision(vector, mine["logits"], _tolerance("logits", vector)))
     deviations = tuple(_worst(stage, errors) for stage in TOLERANCE if any(error.stage == stage for error in errors))
-    return Parity(deviations, sum(agreed), len(agreed), len(golden.vectors), threads)
+    return Parity(deviations, sum(agreed), len(agreed), len(golden.vectors), threads, sum(forgiven))
 
 
 def _batches(golden: Golden) -> Iterator[tuple[Vector, ...]]:
@@ -155,11 +157,12 @@ def _tolerance(stage: str, vector: Vector) -> float:
     return max(TOLERANCE[stage], FLOAT32_MARGIN * own)
 
 
-def _same_decision(vector: Vector, logits: Array) -> bool:
+def _same_decision(vector: Vector, logits: Array, tolerance: float) -> bool:
+    """Whether it is PyTorch's, or one that logits off by ``tolerance`` cannot tell from it."""
     expected = vector.stages["logits"]
     if logits.shape != expected.shape or not np.isfinite(logits).all():
         return False
-    return bool(expected.max() - expected[int(logits.argmax())] <= 2 * _tolerance("logits", vector))
+    return bool(expected.max() - expected[int(logits.argmax())] <= 2 * tolerance)
 
 
 def _worst(stage: str, errors: list[_Error]) -> Deviation:
