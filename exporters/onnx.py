@@ -16,6 +16,7 @@ import onnx
 import torch
 
 from frami_edge import checkpoints
+from frami_edge.card import TeacherCard
 from frami_edge.checkpoints import Checkpoint
 from frami_edge.errors import EXIT_CHECK_FAILED, EXIT_USAGE, FramiError
 from frami_edge.exporters.graph import build_graph
@@ -119,13 +120,21 @@ def _checked(graph: onnx.ModelProto, vectors: Golden, checkpoint: Path, output: 
 def _quantized(graph: onnx.ModelProto, student: Checkpoint, int8: Int8, output: Path
                ) -> tuple[onnx.ModelProto, Drift]:
     samples = calibration_samples(student, int8.run)
-    quantized, drift = quantize(graph, samples, student.card.clip.samples)
+    quantized, drift = quantize(graph, samples, clip_samples(student.card, samples.shape[2]))
     if drift.agreement < int8.least_agreement:
         raise FramiError(f"{output} was not written: int8 names another class than float32 on "
                          f"{1 - drift.agreement:.1%} of {drift.samples} synthesized samples.",
                          f"--min-agreement allows {1 - int8.least_agreement:.1%}. Export float32 instead.",
                          exit_code=EXIT_CHECK_FAILED)
     return quantized, drift
+
+
+def clip_samples(card: TeacherCard, frames: int) -> int:
+    """Samples of a waveform of which the graph makes so many frames: of a crop the card may keep fewer than it has."""
+    spec = card.frontend
+    if card.clip.preparation != "crop" or not spec.frames:
+        return card.clip.samples
+    return (frames - 1) * spec.hop_length + (0 if spec.center else spec.frame_samples)
 
 
 def _halved(graph: onnx.ModelProto, vectors: Golden, output: Path) -> onnx.ModelProto:
