@@ -44,12 +44,10 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def refuse_overwrite(path: Path, force: bool) -> None:
+def refuse_overwrite(path: Path, force: bool, hint: str = "Say --force to replace it, or --out to write elsewhere."
+                     ) -> None:
     """Raise :class:`FramiError` where ``path`` exists and the user did not say ``--force``, or is a folder."""
     if path.is_dir():
         raise FramiError(f"{path} is a folder.", "Give the name of a file with --out.", exit_code=EXIT_USAGE)
     if path.exists() and not force:
-        raise FramiError(
-            f"{path} exists already.", "Say --force to replace it, or --out to write elsewhere.",
-            exit_code=EXIT_USAGE,
-        )
+        raise FramiError(f"{path} exists already.", hint, exit_code=EXIT_USAGE)

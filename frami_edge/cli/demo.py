@@ -42,12 +42,15 @@ def demo(
 
     started = time.monotonic()
     teacher, student = folder / "teacher.pt", folder / "student.pt"
-    refuse_overwrite(student.with_suffix(".onnx"), force)
-    distilled = student.is_file() and not force and _is_the_demos(student)  # and interrupted before it was exported
-    if not distilled:
-        refuse_overwrite(student, force)
-    if not (teacher.is_file() and teacher.read_bytes() == packaged_teacher()):  # an interrupted demo left it there
-        refuse_overwrite(teacher, force)
+    # interrupted after that, while it was exported or measured
+    distilled = student.is_file() and not force and _is_the_demos(student)
+    there_already = [] if distilled and not student.with_suffix(".bench.json").exists() else [
+        student.with_suffix(".onnx"), *([] if distilled else [student])]
+    if packed := not (teacher.is_file() and teacher.read_bytes() == packaged_teacher()):
+        there_already.append(teacher)
+    for path in there_already:
+        refuse_overwrite(path, force, "Say --force to start anew, or --dir to go elsewhere.")
+    if packed:
         unpack_teacher(teacher)
     if not distilled:
         _distill(open_teacher(teacher), teacher, student, force)

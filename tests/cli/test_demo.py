@@ -81,3 +81,8 @@ def test_an_interrupted_demo_goes_on_where_it_was(tmp_path: Path, monkeypatch: p
     assert result.exit_code == 0, result.stderr
     assert "$ frami-edge distill" not in result.stdout and (tmp_path / "student.onnx").is_file()
     assert (tmp_path / "student.pt").read_bytes() == made
+    (tmp_path / "student.bench.json").unlink()  # interrupted while it was measured
+    result = runner.invoke(app, ["demo", "--dir", str(tmp_path)])
+    assert result.exit_code == 0 and "$ frami-edge distill" not in result.stdout, result.stderr
+    result = runner.invoke(app, ["demo", "--dir", str(tmp_path)])
+    assert result.exit_code == 2 and "--dir to go elsewhere" in result.stderr
