@@ -10,9 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from frami_edge.runtime import device, fresh, gates, golden, parity, workload
+from frami_edge.runtime.compare import other_device
 from frami_edge.runtime.errors import EXIT_CHECK_FAILED, EXIT_OK, EXIT_USAGE, FramiError
 from frami_edge.runtime.graphs import up_to
 from frami_edge.runtime.latency import interleave, summarise, times_as_fast
+from frami_edge.runtime.report import as_text
 from frami_edge.runtime.session import Model, is_ort_format, open_model, open_session, read_bytes
 
 SCHEMA = 2
@@ -130,6 +132,8 @@ def run(paths: Sequence[Path], settings: Settings, told: Told = lambda line: Non
     for index, model in enumerate(models):
         model["runs"] = measured[index * each : (index + 1) * each]
     verdicts = gates.check(models, limits)
+    if limits.baseline and (other := other_device(limits.baseline, {"device": before})):
+        told("warning: the baseline is of another device, so --max-regression says little\n" + as_text(other))
     return {"schema": SCHEMA, "passed": passed and all(verdict["passed"] for verdict in verdicts), "device": before,
             "device_after": device.state(), "settings": asdict(settings), "models": models, "gates": verdicts}
 

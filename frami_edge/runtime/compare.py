@@ -78,7 +78,7 @@ def sections(before: Report, after: Report) -> list[Section]:
         ])
     note = "The reports were not measured in turn: a machine that was busier for one of them shows as a difference. " \
            "'frami-edge bench A.onnx B.onnx' measures two models in turn."
-    return [Section(_files(before, after), rows, note), *_other_device(before, after)]
+    return [Section(_files(before, after), rows, note), *other_device(before, after)]
 
 
 def _runs(report: Report) -> dict[tuple[str, int, float], dict[str, Any]]:
@@ -94,7 +94,8 @@ def _files(before: Report, after: Report) -> str:
     return f"before: {line(before)}\nafter:  {line(after)}"
 
 
-def _other_device(before: Report, after: Report) -> list[Section]:
+def other_device(before: Report, after: Report) -> list[Section]:
+    """What differs between two devices, where something does."""
     rows = [["device", "before", "after"]]
     for key in SAME_DEVICE:
         values = before["device"].get(key), after["device"].get(key)

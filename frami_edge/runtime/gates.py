@@ -84,9 +84,24 @@ def read_report(path: Path) -> Report:
     if (not isinstance(report, dict) or not isinstance(report.get("models"), list) or "device" not in report
             or not all(isinstance(model, dict) and isinstance(model.get("runs"), list) for model in report["models"])):
         raise FramiError(f"{path} is not a report of 'frami-edge bench --json'.")
+    if not all(_is_whole(model) for model in report["models"]):
+        raise FramiError(f"{path} lacks a part of what 'frami-edge bench --json' writes.", "Measure it again.")
     if report.get("schema") != 2:
         raise FramiError(f"{path} has schema {report.get('schema')}; this version reads 2.", "Measure it again.")
     return report
+
+
+def _is_whole(model: dict[str, Any]) -> bool:
+    """Whether what gates and comparisons look at is there."""
+    if not (isinstance(model.get("file"), str) and isinstance(model.get("sha256"), str)
+            and isinstance(model.get("bytes"), int)):
+        return False
+    for run in model["runs"]:
+        if not (isinstance(run, dict) and isinstance(run.get("threads"), int) and "peak_rss_mb" in run
+                and isinstance(run.get("clip_seconds"), int | float) and isinstance(run.get("warm"), dict)
+                and isinstance(run["warm"].get("p50_ms"), int | float) and "p50_interval_ms" in run["warm"]):
+            return False
+    return True
 
 
 def limits_of(p95_ms: float | None, rss_mb: float | None, baseline: Path | None, regression: str | None) -> Limits:
@@ -115,5 +130,9 @@ def _same_run(baseline: Report, name: str, threads: int, clip_seconds: float) ->
             if model["file"] == name and same == (threads, clip_seconds):
                 found: dict[str, Any] = before
                 return found
+    if any(model["file"] == name and (model.get("parity") or {}).get("passed") is False
+           for model in baseline["models"]):
+        raise FramiError(f"The baseline has no times of {name}: its parity failed.", "Measure that model again.",
+                         exit_code=EXIT_USAGE)
     raise FramiError(f"The baseline has no {name} with {threads} threads and clips of {clip_seconds:g} s.",
                      "Measure the baseline with the same models, --threads and --seconds.", exit_code=EXIT_USAGE)

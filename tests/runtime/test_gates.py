@@ -12,7 +12,8 @@ from frami_edge.runtime.gates import Limits
 
 def model(median: float = 10.0, low: float | None = 9.8, file: str = "a.onnx", **run) -> dict:
     warm = {"n": 100, "p50_ms": median, "p95_ms": 12.0, "p50_interval_ms": None if low is None else [low, median + 1]}
-    return {"file": file, "runs": [{"threads": 1, "clip_seconds": 1.0, "peak_rss_mb": 60.0, "warm": warm, **run}]}
+    return {"file": file, "sha256": "ab", "bytes": 3,
+            "runs": [{"threads": 1, "clip_seconds": 1.0, "peak_rss_mb": 60.0, "warm": warm, **run}]}
 
 
 def report(*models: dict) -> dict:
@@ -87,6 +88,30 @@ def test_files_that_are_no_reports(tmp_path: Path, content: str | None, said: st
         path.write_text(content)
     with pytest.raises(FramiError, match=said):
         gates.read_report(path)
+
+
+WHOLE = model()
+
+
+@pytest.mark.parametrize("broken", [
+    {key: value for key, value in WHOLE.items() if key != "file"},
+    WHOLE | {"runs": [{key: value for key, value in WHOLE["runs"][0].items() if key != "warm"}]},
+    WHOLE | {"runs": [{key: value for key, value in WHOLE["runs"][0].items() if key != "threads"}]},
+    WHOLE | {"runs": [1]}, WHOLE | {"runs": [WHOLE["runs"][0] | {"warm": {"p50_ms": "fast"}}]},
+])
+def test_reports_that_lack_something_are_refused_before_anything_is_measured(tmp_path: Path, broken: dict) -> None:
+    path = tmp_path / "report.json"
+    path.write_text(json.dumps(report(WHOLE)))
+    assert gates.read_report(path)["models"] == [WHOLE]
+    path.write_text(json.dumps(report(broken)))
+    with pytest.raises(FramiError, match="lacks a part"):
+        gates.read_report(path)
+
+
+def test_a_baseline_whose_parity_failed_says_so() -> None:
+    failed = {"file": "a.onnx", "parity": {"passed": False}, "runs": []}
+    with pytest.raises(FramiError, match="its parity failed"):
+        gates.refuse(Limits(baseline=report(failed)), "a.onnx", 1, 1.0, 200)
 
 
 def test_a_regression_without_a_baseline() -> None:
