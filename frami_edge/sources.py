@@ -15,6 +15,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 # little-endian, as ffmpeg -f and sox -t call them: type of a sample, and what full scale and zero are in it
 FORMATS = {"s16le": ("<i2", 2**15, 0), "s32le": ("<i4", 2**31, 0), "f32le": ("<f4", 1, 0), "u8": ("u1", 2**7, 2**7)}
+AUDIO_FILES = (b"RIFF", b"RF64", b"fLaC", b"OggS", b"FORM", b"ID3", b"caff", b".snd")  # how they begin
 READ_BYTES = 1 << 14
 MICROPHONE_SECONDS = 0.1  # of a block
 
@@ -60,7 +61,7 @@ def _raw_blocks(stream: BinaryIO, format_name: str, channels: int, lost: list[st
         if not started and len(content) < 4:  # a pipe may deliver byte by byte
             rest = content
             continue
-        if not started and content.startswith((b"RIFF", b"fLaC", b"OggS", b"FORM")):
+        if not started and content.startswith(AUDIO_FILES):
             raise FramiError("Standard input holds an audio file, not raw samples.",
                              "Give the file's name, or decode it: ffmpeg -i FILE -f s16le -ar 16000 -ac 1 - | "
                              "frami-edge listen student.onnx - --rate 16000")

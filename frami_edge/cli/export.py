@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from frami_edge.cli import options
+from frami_edge.errors import EXIT_USAGE, FramiError
 
 DEFAULT_CHECKPOINT = Path("student.pt")
 
@@ -54,12 +55,14 @@ def export(
     from frami_edge.files import refuse_overwrite
     from frami_edge.runtime.report import parity_text
 
+    if calibration and not int8:
+        raise FramiError("--calibration belongs to --int8.", exit_code=EXIT_USAGE)
     wanted = Int8(calibration or checkpoint.with_suffix(".run"), min_agreement) if int8 else None
     out = out or checkpoint.with_suffix(".int8.onnx" if int8 else ".fp16.onnx" if fp16 else ".onnx")
     for path in paths_beside(out) if ort else ():
         refuse_overwrite(path, force)  # now, not after the work
-    result = export_onnx(checkpoint, out, opset=opset or DEFAULT_OPSET, force=force, arch=arch, trust=trust,
-                         int8=wanted, half=fp16, told=lambda line: typer.echo(line, err=True))
+    result = export_onnx(checkpoint, out, opset=DEFAULT_OPSET if opset is None else opset, force=force, arch=arch,
+                         trust=trust, int8=wanted, half=fp16, told=lambda line: typer.echo(line, err=True))
     typer.echo(parity_text(result.parity.as_dict()))
     if result.drift:
         drift = result.drift

@@ -82,6 +82,8 @@ def _source(name: str | None, classifier: "Classifier", rate: int | None, sample
                          exit_code=EXIT_USAGE)
     if name is None:
         return sources.from_microphone(rate or classifier.sample_rate, device)
+    if name == "-" and sys.stdin is None:
+        raise FramiError("Standard input is closed.", "Pipe raw samples in, or name a recording.")
     if name == "-":
         return sources.from_stdin(sys.stdin.buffer, rate or classifier.sample_rate, sample_format or "s16le",
                                   channels or 1)

@@ -1,6 +1,7 @@
 """The ``frami-edge`` command: registers the commands, and turns problems into one clear line and an exit code."""
 
 import os
+import sys
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -10,7 +11,7 @@ from typer.core import TyperGroup
 
 from frami_edge import __version__
 from frami_edge.cli import console
-from frami_edge.errors import FramiError
+from frami_edge.errors import EXIT_CANNOT_RUN, FramiError
 from frami_edge.runtime.text import print_anything
 
 # in the order of use; each module has register(app) and imports what is heavy inside its command
@@ -36,8 +37,9 @@ class Commands(TyperGroup):
             raise typer.Exit(tell(FramiError(f"This command needs {error.name}, which is not installed here.",
                                              "pip install 'frami-edge[distill]'"))) from None
         except OSError as error:  # a folder that may not be entered, a name that is too long, a device that is gone
-            if isinstance(error, BrokenPipeError):
-                raise
+            if isinstance(error, BrokenPipeError):  # who closes a pipe knows
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                raise typer.Exit(EXIT_CANNOT_RUN) from None
             raise typer.Exit(tell(FramiError(str(error)))) from None
         except RuntimeError as error:
             if type(error).__name__ != "OutOfMemoryError":  # torch's, which a device does without

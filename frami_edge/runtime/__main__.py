@@ -4,11 +4,12 @@ The same as ``frami-edge bench``. Exit codes: 0 good, 1 parity or a gate failed,
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from frami_edge.runtime.errors import FramiError
+from frami_edge.runtime.errors import EXIT_CANNOT_RUN, FramiError
 from frami_edge.runtime.text import print_anything
 
 
@@ -49,13 +50,23 @@ def main(line: Sequence[str] | None = None) -> int:
         limits = gates.limits_of(given.max_p95_ms, given.max_rss_mb, given.baseline, given.max_regression)
         result = bench.run(given.models or [bench.DEFAULT_MODEL], settings, lambda text: print(text, file=sys.stderr),
                            limits)
+        print(report.rendered(report.bench_sections(result), result, given.json, given.markdown), flush=True)
     except FramiError as error:
         print(f"error: {error.problem}" + f"\n{error.hint}" * bool(error.hint), file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         return 130
-    print(report.rendered(report.bench_sections(result), result, given.json, given.markdown))
+    except OSError as error:  # the report could not be printed: a full disk, or a reader that is gone
+        return cannot_print(error)
     return bench.exit_code(result)
+
+
+def cannot_print(error: OSError) -> int:
+    """The exit code; what is still waiting to be written is dropped, or Python would fail once more at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if not isinstance(error, BrokenPipeError):  # who closes a pipe knows
+        print(f"error: {error}", file=sys.stderr)
+    return EXIT_CANNOT_RUN
 
 
 if __name__ == "__main__":

@@ -72,7 +72,8 @@ def read(path: Path) -> Golden:
     try:
         with np.load(path, allow_pickle=False) as content:
             return _unpack({name: content[name] for name in content.files})
-    except (OSError, ValueError, KeyError, EOFError, IndexError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, KeyError, EOFError, IndexError, TypeError, AttributeError, RuntimeError, MemoryError,
+            zipfile.BadZipFile, zlib.error) as error:
         raise FramiError(f"{path} cannot be read as golden vectors ({error}).",
                          "It may be damaged: copy it again from where the model was exported.") from error
 

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from frami_edge.runtime.errors import FramiError
+from frami_edge.runtime.errors import EXIT_USAGE, FramiError
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 SCHEMA = "1"
 ORT_FORMAT = slice(4, 8), b"ORTM"  # where a flatbuffer says what it is
 TORCH_MAGIC = (b"PK\x03\x04", b"\x80")  # a zip archive, a bare pickle
+MOST_THREADS = 4096
 LFS_POINTER = b"version https://git-lfs"
 EXPORT_HINT = "'frami-edge export student.pt --onnx' writes such a file."
 TEXT_KEYS = ("model_type", "version", "sample_rate", "comment")
@@ -71,6 +72,8 @@ def is_ort_format(content: bytes) -> bool:
 
 def session_options(threads: int = 1) -> onnxruntime.SessionOptions:
     """How every model here is run."""
+    if not 1 <= threads <= MOST_THREADS:
+        raise FramiError(f"{threads} threads are not between 1 and {MOST_THREADS}.", exit_code=EXIT_USAGE)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 4  # what goes wrong is raised, not printed

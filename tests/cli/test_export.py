@@ -69,6 +69,23 @@ def test_before_and_after(folder: Path, tmp_path: Path) -> None:
     assert "FAIL" in done.stdout
 
 
+def test_an_opset_of_zero_is_one_that_was_asked_for(folder: Path, tmp_path: Path) -> None:
+    done = run(app, ["export", str(folder / "student.pt"), "--opset", "0", "--out", str(tmp_path / "a.onnx")])
+    assert done.exit_code == 2 and "0" in done.stderr and not (tmp_path / "a.onnx").exists()
+
+
+def test_a_baseline_of_another_device_is_told(folder: Path, tmp_path: Path) -> None:
+    words = ["bench", str(folder / "student.onnx"), "--runs", "3", "--warmup", "0", "--no-parity", "--json"]
+    report = json.loads(run(app, words).stdout)
+    (tmp_path / "same.json").write_text(json.dumps(report))
+    report["device"]["cpu"] = "Cortex-A53"
+    (tmp_path / "other.json").write_text(json.dumps(report))
+    told = [run(app, [*words, "--baseline", str(tmp_path / name), "--max-regression", "9999%"])
+            for name in ("same.json", "other.json")]
+    assert [("of another device" in each.stderr, each.exit_code) for each in told] == [(False, 0), (True, 0)]
+    assert "Cortex-A53" in told[1].stderr
+
+
 def test_export_keeps_files_unless_forced(folder: Path) -> None:
     before = (folder / "student.onnx").read_bytes()
     done = run(app, ["export", str(folder / "student.pt"), "--onnx"])
@@ -88,6 +105,7 @@ def test_forced_into_another_file(folder: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("line", "code", "said"), [
     (["export", "absent.pt"], 3, "There is no file absent.pt"),
+    (["export", "absent.pt", "--calibration", "absent.run"], 2, "belongs to --int8"),
     (["bench"], 3, "There is no file student.onnx"),
     (["bench", "--threads", "0"], 2, "--threads"),
     (["bench", "--runs", "x"], 2, "--runs"),

@@ -101,6 +101,7 @@ def test_smoothing_is_over_the_windows(model: Path, wave: np.ndarray) -> None:
 @pytest.mark.parametrize(("words", "given", "code", "said"), [
     (("-",), b"", 3, "standard input is empty"),
     (("-",), b"RIFF\0\0\0\0WAVEfmt ", 3, "holds an audio file, not raw samples"),
+    (("-",), b"ID3\4" + bytes(8000), 3, "holds an audio file, not raw samples"),
     (("-", "--format", "f32le"), np.full(8000, np.nan, "<f4").tobytes(), 3, "NaN or infinity"),
     (("-", "--format", "s24"), b"", 2, "no sample format 's24'"),
     (("-", "--window", "2"), b"", 2, "longer than the model's clips"),

@@ -50,11 +50,22 @@ def test_missing_vectors_say_where_they_come_from(tmp_path: Path) -> None:
     assert "frami-edge export" in caught.value.hint
 
 
+def in_directory(content: bytes, offset: int, value: int) -> bytes:
+    """A byte of the first entry of the archive's directory becomes another."""
+    changed = bytearray(content)
+    changed[content.index(b"PK\x01\x02") + offset] = value
+    return bytes(changed)
+
+
 @pytest.mark.parametrize("damage", [
     lambda content: b"",
     lambda content: b"not a zip archive",
     lambda content: content[: len(content) // 2],
     lambda content: content[:200] + bytes(300) + content[500:],
+    lambda content: in_directory(content, 8, 1),  # "encrypted"
+    lambda content: in_directory(content, 8, 32),  # "patched data"
+    lambda content: in_directory(content, 10, 97),  # an unknown method of compression
+    lambda content: in_directory(content, 6, 255),  # of a version that is not there yet
 ])
 def test_damaged_vectors(tmp_path: Path, damage) -> None:
     path = tmp_path / "model.golden.npz"

@@ -32,6 +32,26 @@ def test_json_on_stdout_and_progress_on_stderr(exported) -> None:
     assert "parity" in done.stderr
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full device")
+def test_a_report_that_cannot_be_printed_is_no_failed_check(exported) -> None:
+    """1 says that parity or a gate failed; here nobody has heard the verdict."""
+    words = [sys.executable, "-c", WITHOUT, "--json", "--runs", "1", "--warmup", "0", "--no-parity"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(words, cwd=exported.model.parent, stdout=full, stderr=subprocess.PIPE, text=True,
+                              check=False, timeout=300)
+    assert done.returncode == 3 and "error: " in done.stderr and "Traceback" not in done.stderr
+    with subprocess.Popen(words, cwd=exported.model.parent, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout and process.stderr
+        process.stdout.close()
+        errors = process.stderr.read()
+    assert process.returncode == 3 and b"Traceback" not in errors and b"error" not in errors
+
+
+def test_more_threads_than_there_can_be(exported) -> None:
+    done = runtime(exported.model.parent, "--threads", "3000000000", "--no-parity")
+    assert done.returncode == 2 and "3000000000 threads are not between 1 and" in done.stderr
+
+
 def test_text_for_people(exported) -> None:
     done = runtime(exported.model.parent, str(exported.model), "--runs", "3", "--seconds", "0.25", "--warmup", "0")
     assert done.returncode == 0, done.stderr
