@@ -40,9 +40,10 @@ def interleave(contenders: Sequence[Callable[[], object]], *, runs: int | None, 
                limit_seconds: float) -> list[Array]:
     """Time the contenders in turn, so that a slow spell of the machine meets all of them alike.
 
-    Each round is in an order of its own, drawn by a fixed seed: what a call leaves in the caches meets all others
-    alike. (An order that only rotates keeps everybody's neighbours; a model of half a millisecond behind a matrix
-    product was 1.2 times as slow as a copy of it that was not.)
+    Each timed call follows one of the same contender that is not timed, and each round is in an order of its own, drawn
+    by a fixed seed: the caches are as its own last call left them, whatever else is measured. (In an order that only
+    rotates everybody keeps his neighbours: a model of half a millisecond behind a matrix product took 1.2 times as long
+    as a copy of it that was not.)
 
     Args:
         contenders: calls without arguments.
@@ -61,6 +62,7 @@ def interleave(contenders: Sequence[Callable[[], object]], *, runs: int | None, 
     started = time.perf_counter()
     for _ in itertools.count() if runs is None else range(runs):
         for index in order.sample(range(len(contenders)), len(contenders)):
+            contenders[index]()
             before = time.perf_counter()
             contenders[index]()
             taken[index].append(1000 * (time.perf_counter() - before))
