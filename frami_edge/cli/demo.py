@@ -44,8 +44,9 @@ def demo(
     teacher, student = folder / "teacher.pt", folder / "student.pt"
     # interrupted after that, while it was exported or measured
     distilled = student.is_file() and not force and _is_the_demos(student)
-    there_already = [] if distilled and not student.with_suffix(".bench.json").exists() else [
-        student.with_suffix(".onnx"), *([] if distilled else [student])]
+    there_already = [] if distilled else [student]
+    if not distilled or student.with_suffix(".bench.json").exists():
+        there_already.append(student.with_suffix(".onnx"))
     if packed := not (teacher.is_file() and teacher.read_bytes() == packaged_teacher()):
         there_already.append(teacher)
     for path in there_already:

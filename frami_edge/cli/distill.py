@@ -168,8 +168,6 @@ def run_distill(opened: "OpenedTeacher", teacher_path: Path, student: str, out: 
     settings, compute = load(recipe, overrides), choose(device, precision)
     if settings.inversion.bn_weight:
         opened.teacher.require_batch_norms()  # before a run is started
-    if too_short := _too_short_for_chunks(opened, settings):
-        console.err.print(too_short, soft_wrap=True)
     run = RunDirectory(out.with_suffix(".run"))
     if run.path == out:
         raise FramiError(f"{out} is what the folder of the run is called.", "Give --out another ending, such as .pt.",
@@ -183,6 +181,8 @@ def run_distill(opened: "OpenedTeacher", teacher_path: Path, student: str, out: 
     with run.locked():
         prepare(run, identity, settings, resume, force, RunDirectory(bank) if bank else None)
         together = processes.join(compute.device, strategy)
+        if too_short := _too_short_for_chunks(opened, settings):
+            console.err.print(too_short, soft_wrap=True)
         several = f" in {together.size} processes" if together.size > 1 else ""
         console.err.print(f"{teacher_path} -> {student} on {compute.summary()}{several}; recipe {recipe}{why}, "
                           f"seed {seed}", soft_wrap=True)

@@ -1,7 +1,6 @@
 """The ``frami-edge`` command: registers the commands, and turns problems into one clear line and an exit code."""
 
 import os
-import sys
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -12,7 +11,7 @@ from typer.core import TyperGroup
 from frami_edge import __version__
 from frami_edge.cli import console
 from frami_edge.errors import EXIT_CANNOT_RUN, FramiError
-from frami_edge.runtime.text import print_anything
+from frami_edge.runtime.text import drop_output, print_anything
 
 # in the order of use; each module has register(app) and imports what is heavy inside its command
 COMMANDS = ("inspect", "distill", "export", "bench", "compare", "eval", "predict", "listen", "train", "reproduce",
@@ -38,7 +37,7 @@ class Commands(TyperGroup):
                                              "pip install 'frami-edge[distill]'"))) from None
         except OSError as error:  # a folder that may not be entered, a name that is too long, a device that is gone
             if isinstance(error, BrokenPipeError):  # who closes a pipe knows
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                drop_output()
                 raise typer.Exit(EXIT_CANNOT_RUN) from None
             raise typer.Exit(tell(FramiError(str(error)))) from None
         except RuntimeError as error:

@@ -4,13 +4,12 @@ The same as ``frami-edge bench``. Exit codes: 0 good, 1 parity or a gate failed,
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from frami_edge.runtime.errors import EXIT_CANNOT_RUN, FramiError
-from frami_edge.runtime.text import print_anything
+from frami_edge.runtime.text import drop_output, print_anything
 
 
 def arguments(line: Sequence[str] | None = None) -> argparse.Namespace:
@@ -56,17 +55,12 @@ def main(line: Sequence[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         return 130
-    except OSError as error:  # the report could not be printed: a full disk, or a reader that is gone
-        return cannot_print(error)
+    except OSError as error:  # most likely the report could not be printed: a full disk, or a reader that is gone
+        drop_output()
+        if not isinstance(error, BrokenPipeError):  # who closes a pipe knows
+            print(f"error: {error}", file=sys.stderr)
+        return EXIT_CANNOT_RUN
     return bench.exit_code(result)
-
-
-def cannot_print(error: OSError) -> int:
-    """The exit code; what is still waiting to be written is dropped, or Python would fail once more at its end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    if not isinstance(error, BrokenPipeError):  # who closes a pipe knows
-        print(f"error: {error}", file=sys.stderr)
-    return EXIT_CANNOT_RUN
 
 
 if __name__ == "__main__":

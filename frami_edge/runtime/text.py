@@ -1,6 +1,7 @@
-"""Text on Windows: files with a byte order mark, as PowerShell and Notepad write them, and narrow standard output."""
+"""Text in and out: byte order marks, as PowerShell and Notepad write them, and output that is narrow or gone."""
 
 import codecs
+import os
 import sys
 
 MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
@@ -20,3 +21,8 @@ def print_anything() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+
+
+def drop_output() -> None:
+    """Drop what still waits for a standard output that fails: Python would write it at its end, and fail once more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
