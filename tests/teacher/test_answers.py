@@ -108,5 +108,6 @@ def test_preprocessing_in_place_does_not_change_what_the_student_hears() -> None
 
 def test_weights_of_five_axes_are_left_as_they_are() -> None:
     net = Halving()
+    assert Teacher(net, CARD).channels_last
     net.register_buffer("table", torch.zeros(1, 2, 1, 2, 1))
     assert not Teacher(net, CARD).channels_last
