@@ -100,6 +100,7 @@ class Phase(Table):
     steps: Count
     temperature: Positive
     lr: Positive
+    muon_lr: NotNegative  # for the convolutions; 0: SGD for them too
     clip_norm: NotNegative
     frame_reuse: NotNegative  # eta
     utterance_reuse: NotNegative  # xi

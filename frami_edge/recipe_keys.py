@@ -3,9 +3,10 @@
 from typing import Any
 
 PHASE = {
-    "steps": "Steps of SGD.",
+    "steps": "Steps of the student.",
     "temperature": "T of the imitation, KL * T^2 (Eq. 10).",
     "lr": "Learning rate of SGD at its highest.",
+    "muon_lr": "Learning rate of Muon, for the convolutions, at its highest; 0: SGD for them too.",
     "clip_norm": "Largest norm of the gradient, which is scaled down to it; 0 for none.",
     "frame_reuse": "eta: weight of the teacher's hidden states before the pooling (Eq. 6); 0 leaves it out.",
     "utterance_reuse": "xi: weight of the teacher's hidden states after the pooling (Eq. 9); 0 leaves it out.",
@@ -57,7 +58,7 @@ SENTENCES: dict[str, Any] = {
     "distillation": {
         "": "How the student learns from the samples (Eqs. 6 to 11).",
         "batch_size": "Samples in a step.",
-        "momentum": "Of SGD.",
+        "momentum": "Of SGD and Muon.",
         "weight_decay": "Of SGD.",
         "lr_reuse": "Learning rate of Adam for the maps W_m and W_v of the reuse losses.",
         "replay": "How often each pass through the teacher is used.",

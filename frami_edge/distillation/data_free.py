@@ -241,7 +241,8 @@ class DataFreeDistillation:
         self.batches, self.finish_steps, self.seconds = state["batches"], state["finish_steps"], state["seconds"]
         own = state.get("processes", ())
         begun = "alternating" in state  # else it is what taken_over made, and any number of processes may begin
-        if not own or (begun and len(own) != self.processes.size):
+        older = begun and "optimizers" not in state["alternating"]
+        if not own or older or (begun and len(own) != self.processes.size):
             raise FramiError(f"{self.run_directory.checkpoint} is that of another version, or of another number of "
                              "processes.", "Resume with as many --devices as it was started with.")
         own = own[self.processes.rank % len(own)]

@@ -6,10 +6,13 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LRScheduler, OneCycleLR
 
 from frami_edge.compute import Compute
 from frami_edge.distillation import losses
 from frami_edge.errors import FramiError
+from frami_edge.muon import Muon, split
 from frami_edge.networks.base import Network
 from frami_edge.processes import ALONE, Alone
 from frami_edge.recipe import Distillation, Phase
@@ -79,7 +82,7 @@ class Replay:
 
 
 class Distiller:
-    """Trains ``student`` to imitate ``teacher`` (Eqs. 6-11): SGD, the schedule's rate set per step.
+    """Trains ``student`` to imitate ``teacher`` (Eqs. 6-11): SGD, or Muon for its convolutions and SGD for the rest.
 
     Args:
         schedule: "cosine", "one-cycle" (a rise over the first 30 %, then cosine), or "constant".
@@ -90,15 +93,8 @@ class Distiller:
     def __init__(self, teacher: Teacher, student: Network, settings: Distillation, phase: Phase, total_steps: int,
                  compute: Compute, schedule: str = "cosine", processes: Alone = ALONE) -> None:
         self.teacher, self.student, self.phase, self.compute = teacher, compute.place(student), phase, compute
-        self.optimizer = torch.optim.SGD(student.parameters(), lr=phase.lr, momentum=settings.momentum,
-                                         weight_decay=settings.weight_decay)
-        total = max(1, total_steps)
-        self.schedule: torch.optim.lr_scheduler.LRScheduler = (
-            torch.optim.lr_scheduler.OneCycleLR(self.optimizer, phase.lr, total_steps=total + 1, cycle_momentum=False)
-            if schedule == "one-cycle"
-            else torch.optim.lr_scheduler.ConstantLR(self.optimizer, 1.0) if schedule == "constant"
-            else torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, total)
-        )
+        self.optimizers = _optimizers(student, settings, phase)
+        self.schedules = [_schedule(optimizer, schedule, max(1, total_steps)) for optimizer in self.optimizers]
         self.reuses = phase.frame_reuse > 0 or phase.utterance_reuse > 0
         self.maps: ReuseMaps | None = None
         if self.reuses:
@@ -145,31 +141,50 @@ class Distiller:
         return {name: float(value.detach()) for name, value in terms.items()} | {"agreement": float(agreement)}
 
     def state_dict(self) -> dict[str, Any]:
-        state = {"student": self.student.state_dict(), "optimizer": self.optimizer.state_dict(),
-                 "schedule": self.schedule.state_dict()}
+        state = {"student": self.student.state_dict(),
+                 "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+                 "schedules": [schedule.state_dict() for schedule in self.schedules]}
         if self.maps is not None:
             state |= {"maps": self.maps.state_dict(), "maps_optimizer": self.maps_optimizer.state_dict()}
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.student.load_state_dict(state["student"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        for schedule, saved in zip(self.schedules, state["schedules"], strict=True):
+            schedule.load_state_dict(saved)
         if self.maps is not None:
             self.maps.load_state_dict(state["maps"])
             self.maps_optimizer.load_state_dict(state["maps_optimizer"])
 
     def _update(self, total: Tensor) -> None:
-        self.optimizer.zero_grad(set_to_none=True)
+        self.student.zero_grad(set_to_none=True)
         if self.maps is not None:
             self.maps_optimizer.zero_grad(set_to_none=True)
         self.processes.backward(total)
         if self.phase.clip_norm:
             torch.nn.utils.clip_grad_norm_(self.student.parameters(), self.phase.clip_norm)
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            optimizer.step()
         if self.maps is not None:
             self.maps_optimizer.step()
-        self.schedule.step()
+        for schedule in self.schedules:
+            schedule.step()
+
+
+def _optimizers(student: Network, settings: Distillation, phase: Phase) -> list[Optimizer]:
+    """SGD for everything, or for what Muon is not for."""
+    kernels, rest = split(student) if phase.muon_lr else ([], list(student.parameters()))
+    sgd = torch.optim.SGD(rest, lr=phase.lr, momentum=settings.momentum, weight_decay=settings.weight_decay)
+    return [sgd, Muon(kernels, phase.muon_lr, settings.momentum)] if kernels else [sgd]
+
+
+def _schedule(optimizer: Optimizer, kind: str, steps: int) -> LRScheduler:
+    """Of the rate, which is set anew for each step."""
+    if kind == "one-cycle":
+        return OneCycleLR(optimizer, optimizer.param_groups[0]["lr"], total_steps=steps + 1, cycle_momentum=False)
+    return ConstantLR(optimizer, 1.0) if kind == "constant" else CosineAnnealingLR(optimizer, steps)
 
 
 @torch.no_grad()

@@ -12,18 +12,20 @@ from frami_edge.distillation.distiller import Distiller, Lesson, Replay
 from frami_edge.errors import FramiError
 
 
-def test_a_student_learns_its_teacher() -> None:
+@pytest.mark.parametrize("muon_lr", [0.0, 0.02])
+def test_a_student_learns_its_teacher(muon_lr: float) -> None:
     """On a fixed set of inputs the divergence falls to a fraction, with both reuse losses on."""
     teacher, settings = make_teacher(), quick().distillation
     assert isinstance(teacher.net, networks.Network)
     teacher.net.classifier.weight.mul_(30)  # so that its answers differ
-    phase = settings.alternate.model_copy(update={"temperature": 4.0})
+    phase = settings.alternate.model_copy(update={"temperature": 4.0, "muon_lr": muon_lr})
     distiller = Distiller(teacher, networks.build("wrn16", 4), settings, phase, 40, choose("cpu", "float32"))
     lesson = distiller.ask(torch.randn(16, 40, 50) - 9 + torch.randn(16, 40, 1))
     history = [distiller.learn(lesson) for _ in range(40)]
     assert history[-1]["kd"] < 0.2 * history[0]["kd"]
     assert history[-1]["frame_reuse"] < history[0]["frame_reuse"]
     assert history[-1]["utterance_reuse"] < history[0]["utterance_reuse"]
+    assert len(distiller.optimizers) == (2 if muon_lr else 1)
 
 
 def test_clipped_gradients_keep_the_first_steps_of_a_resnet_from_blowing_up() -> None:
