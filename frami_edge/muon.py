@@ -43,6 +43,14 @@ def split(network: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     return kernels, [weight for weight in weights if id(weight) not in chosen]
 
 
+def optimizers(network: nn.Module, lr: float, muon_lr: float, momentum: float,
+               weight_decay: float) -> list[torch.optim.Optimizer]:
+    """SGD for all weights; where ``muon_lr`` is above 0, for those that Muon is not for, and Muon."""
+    kernels, rest = split(network) if muon_lr else ([], list(network.parameters()))
+    sgd = torch.optim.SGD(rest, lr=lr, momentum=momentum, weight_decay=weight_decay)
+    return [sgd, Muon(kernels, muon_lr, momentum)] if kernels else [sgd]
+
+
 class Muon(torch.optim.Optimizer):
     """Nesterov's momentum, orthogonalised; each kernel is a matrix of (out, in x taps).
 

@@ -151,6 +151,7 @@ class Training(Table):
     epochs: Count  # 0: 40, and at least 1600 steps
     batch_size: Annotated[int, Field(ge=2)]
     lr: Positive
+    muon_lr: NotNegative  # for the convolutions; 0: SGD for them too
     momentum: Fraction
     weight_decay: NotNegative
     clip_norm: NotNegative

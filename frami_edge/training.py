@@ -20,6 +20,7 @@ from frami_edge.datasets import Dataset
 from frami_edge.distillation.losses import kd_loss
 from frami_edge.errors import EXIT_USAGE, FramiError
 from frami_edge.features import Features
+from frami_edge.muon import optimizers
 from frami_edge.networks.base import Network
 from frami_edge.recordings import Recordings, spec_augment
 from frami_edge.teacher.taps import Teacher
@@ -34,6 +35,7 @@ class Settings:
     epochs: int = 0
     batch_size: int = 64
     lr: float = 0.1
+    muon_lr: float = 0.0  # of the convolutions; 0: SGD for them too
     momentum: float = 0.9
     weight_decay: float = 5e-4
     clip_norm: float = 1.0  # largest norm of the gradient (Pascanu et al. 2013); 0 for none
@@ -42,7 +44,7 @@ class Settings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        at_least = {"epochs": 0, "batch_size": 2, "momentum": 0, "weight_decay": 0, "clip_norm": 0,
+        at_least = {"epochs": 0, "batch_size": 2, "muon_lr": 0, "momentum": 0, "weight_decay": 0, "clip_norm": 0,
                     "hard_weight": 0}
         for name, least in at_least.items():
             if not getattr(self, name) >= least:
@@ -86,9 +88,9 @@ class Training:
         self.epochs = settings.epochs or max(LEAST_EPOCHS, math.ceil(LEAST_STEPS / self.steps_per_epoch))
         self.steps = self.epochs * self.steps_per_epoch
         self.epochs_done, self.seconds = 0, 0.0
-        self.optimizer = torch.optim.SGD(network.parameters(), lr=settings.lr, momentum=settings.momentum,
-                                         weight_decay=settings.weight_decay)
-        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, self.steps)
+        self.optimizers = optimizers(network, settings.lr, settings.muon_lr, settings.momentum, settings.weight_decay)
+        self.schedules = [torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.steps)
+                          for optimizer in self.optimizers]
 
     def run(self, report: Callable[[Progress], object] = lambda progress: None) -> Network:
         """All epochs; returns the network in eval mode on the CPU.
@@ -123,17 +125,18 @@ class Training:
                             accuracy_sum / (step + 1)))
 
     def _step(self, clips: Tensor) -> tuple[float, float]:
-        """One step of SGD on ``clips`` (batch,); its loss and the accuracy on the batch."""
+        """One step on ``clips`` (batch,); its loss and the accuracy on the batch."""
         log_mel, labels = self._batch(clips), self.recordings.labels[clips]
         with self.compute.autocast():
             logits = self.network(log_mel)
         loss = self._loss(log_mel, logits, labels)
-        self.optimizer.zero_grad(set_to_none=True)
+        self.network.zero_grad(set_to_none=True)
         loss.backward()
         if self.settings.clip_norm:
             torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip_norm)
-        self.optimizer.step()
-        self.schedule.step()
+        for optimizer, schedule in zip(self.optimizers, self.schedules, strict=True):
+            optimizer.step()
+            schedule.step()
         return float(loss.detach()), float((logits.argmax(1) == labels).float().mean())
 
     def _batch(self, clips: Tensor) -> Tensor:

@@ -71,6 +71,14 @@ def test_clipped_gradients_keep_the_first_steps_of_a_resnet_from_blowing_up() ->
     assert worst[0.0] > 5 and worst[1.0] < 2
 
 
+def test_muon_learns_sooner() -> None:
+    """Twelve steps leave SGD at .33 to .72 over three seeds, Muon at .008 to .018."""
+    losses: dict[float, list[float]] = {0.0: [], 0.02: []}
+    for muon_lr, kept in losses.items():
+        make(replace(SHORT, epochs=3, muon_lr=muon_lr)).run(lambda progress, kept=kept: kept.append(progress.loss))
+    assert losses[0.02][-1] < 0.2 * losses[0.0][-1]
+
+
 def test_time_dependent_recordings_are_learned_too() -> None:
     card = CARD.model_copy(update={"time_dependent": True})
     assert accuracy(make(card=card).run()) > 0.95
@@ -132,7 +140,7 @@ def test_progress_counts_steps_and_epochs() -> None:
     assert [progress.epoch for progress in told] == [1] * 4 + [2] * 4
     assert {(progress.steps, progress.epochs) for progress in told} == {(8, 2)}
     assert told[-1].loss < told[0].loss
-    assert training.optimizer.param_groups[0]["lr"] == pytest.approx(0, abs=1e-9)  # the cosine has ended
+    assert training.optimizers[0].param_groups[0]["lr"] == pytest.approx(0, abs=1e-9)  # the cosine has ended
 
 
 @pytest.mark.parametrize("clips, batch_size, epochs", [

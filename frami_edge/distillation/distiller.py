@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LRScheduler,
 from frami_edge.compute import Compute
 from frami_edge.distillation import losses
 from frami_edge.errors import FramiError
-from frami_edge.muon import Muon, split
+from frami_edge.muon import optimizers
 from frami_edge.networks.base import Network
 from frami_edge.processes import ALONE, Alone
 from frami_edge.recipe import Distillation, Phase
@@ -93,7 +93,7 @@ class Distiller:
     def __init__(self, teacher: Teacher, student: Network, settings: Distillation, phase: Phase, total_steps: int,
                  compute: Compute, schedule: str = "cosine", processes: Alone = ALONE) -> None:
         self.teacher, self.student, self.phase, self.compute = teacher, compute.place(student), phase, compute
-        self.optimizers = _optimizers(student, settings, phase)
+        self.optimizers = optimizers(student, phase.lr, phase.muon_lr, settings.momentum, settings.weight_decay)
         self.schedules = [_schedule(optimizer, schedule, max(1, total_steps)) for optimizer in self.optimizers]
         self.reuses = phase.frame_reuse > 0 or phase.utterance_reuse > 0
         self.maps: ReuseMaps | None = None
@@ -171,13 +171,6 @@ class Distiller:
             self.maps_optimizer.step()
         for schedule in self.schedules:
             schedule.step()
-
-
-def _optimizers(student: Network, settings: Distillation, phase: Phase) -> list[Optimizer]:
-    """SGD for everything, or for what Muon is not for."""
-    kernels, rest = split(student) if phase.muon_lr else ([], list(student.parameters()))
-    sgd = torch.optim.SGD(rest, lr=phase.lr, momentum=settings.momentum, weight_decay=settings.weight_decay)
-    return [sgd, Muon(kernels, phase.muon_lr, settings.momentum)] if kernels else [sgd]
 
 
 def _schedule(optimizer: Optimizer, kind: str, steps: int) -> LRScheduler:

@@ -86,8 +86,8 @@ def test_a_recipe_says_how(tones: Path) -> None:
     Path("mine.toml").write_text('extends = "training"\n[training]\nlr = 0.02\nepochs = 7\n')
     done = train(tones, "--recipe", "mine.toml", "--set", "training.momentum=0.5", "--epochs", 2)
     assert done.exit_code == 0, done.output
-    expected = {"epochs": 2, "batch_size": 12, "lr": 0.02, "momentum": 0.5, "weight_decay": 5e-4, "clip_norm": 1.0,
-                "temperature": 4.0, "hard_weight": 0.0}
+    expected = {"epochs": 2, "batch_size": 12, "lr": 0.02, "muon_lr": 0.0, "momentum": 0.5, "weight_decay": 5e-4,
+                "clip_norm": 1.0, "temperature": 4.0, "hard_weight": 0.0}
     assert checkpoints.load(Path("teacher.pt")).provenance["recipe"] == {"training": expected}
     assert recipe.load_training("teacher.recipe.toml").training.model_dump() == expected
     assert Settings() == Settings(**recipe.load_training("training").training.model_dump())
