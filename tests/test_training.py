@@ -75,7 +75,10 @@ def test_muon_learns_sooner() -> None:
     """Twelve steps leave SGD at .33 to .72 over three seeds, Muon at .008 to .018."""
     losses: dict[float, list[float]] = {0.0: [], 0.02: []}
     for muon_lr, kept in losses.items():
-        make(replace(SHORT, epochs=3, muon_lr=muon_lr)).run(lambda progress, kept=kept: kept.append(progress.loss))
+        def keep(progress: Progress, kept: list[float] = kept) -> None:
+            kept.append(progress.loss)
+
+        make(replace(SHORT, epochs=3, muon_lr=muon_lr)).run(keep)
     assert losses[0.02][-1] < 0.2 * losses[0.0][-1]
 
 
