@@ -1,5 +1,6 @@
 """`frami-edge reproduce`: a table like the paper's, cell by cell, with what its differences are worth."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,6 +28,14 @@ TABLE.json and TABLE.svg, and for each cell a folder with the model, its recipe 
 Ctrl-C at any time: the same command goes on, and skips what is done. Nothing is selected on test clips.
 """
 Names = list[str] | None
+
+
+def _tell(line: str) -> None:
+    console.err.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _print(line: str) -> None:
+    console.out.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def register(app: typer.Typer) -> None:
@@ -81,7 +90,7 @@ def run_reproduce(table: str, chosen: "Options", against: str, plan_only: bool) 
     for sentence in plan.without_effect():
         _tell(sentence)
     if plan_only:
-        _show(plan)
+        _show(plan, _print)
         return
     with interruptible(), RunDirectory(chosen.out).locked():
         try:
@@ -92,12 +101,13 @@ def run_reproduce(table: str, chosen: "Options", against: str, plan_only: bool) 
     _finish(plan, outcome)
 
 
-def _show(plan: "Plan") -> "list[Entry]":
+def _show(plan: "Plan", show: Callable[[str], None] = _tell) -> "list[Entry]":
+    """The plan, to stderr where cells are run."""
     from frami_edge.reproduce.plan import lines
 
     entries = plan.entries(_tell)
     for line in lines(entries):
-        _tell(line)
+        show(line)
     return entries
 
 
@@ -115,6 +125,3 @@ def _split(names: Names) -> tuple[str, ...]:
     """Options that may be repeated, or hold several names with commas between."""
     return tuple(part.strip() for name in names or [] for part in name.split(",") if part.strip())
 
-
-def _tell(line: str) -> None:
-    console.err.print(line, highlight=False, markup=False, soft_wrap=True)

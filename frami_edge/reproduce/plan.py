@@ -13,7 +13,7 @@ from frami_edge.recipe import Inversion
 from frami_edge.reproduce import results, timing, writing
 from frami_edge.reproduce.results import Result
 from frami_edge.reproduce.running import Column, Runner
-from frami_edge.reproduce.tasks import Options, Task, choose
+from frami_edge.reproduce.tasks import Options, Task, choose, known_row
 from frami_edge.teacher.opening import open_teacher
 
 DONE, BEGUN, TO_DO = "done", "begun", "to do"
@@ -36,15 +36,17 @@ class Plan:
     """All tasks of a table.
 
     Args:
-        against: the arm that every other one is compared with.
+        against: the arm that every other one is compared with, or a recipe file among the arms.
 
     Raises:
-        FramiError: a data set is missing or not what was expected, or the teacher cannot be opened.
+        FramiError: a data set is missing or not what was expected, no such arm, or the teacher cannot be opened.
     """
 
     def __init__(self, name: str, options: Options, against: str = "frami", runner: Runner | None = None) -> None:
-        self.name, self.options, self.against = name, options, against
+        self.name, self.options = name, options
         self.tasks = choose(name, options)
+        self.everything = choose(name, replace(options, first_seed=0, seeds=1), everything=True)
+        self.against = known_row(against, self.everything)
         self.runner = runner or Runner(options)
         self.columns = _open_columns(self.tasks, options)
         for task in self.tasks:
@@ -63,9 +65,16 @@ class Plan:
         short = {task.recipe for task in self.tasks if task.arm == "frami-no-finv"
                  and (opened := self._column(task).opened)
                  and not Inversion(**task.values["inversion"]).most_chunks(opened.card.frames)}
-        nothing = dict.fromkeys(sorted(cropped), "cropped, so there is no clip preparation to leave out")
-        nothing |= dict.fromkeys(sorted(short), "too short to be cut into chunks, so there is no T_finv to leave out")
-        return [f"{recipe}: the teacher's clips are {why}; it is FRAMI once more." for recipe, why in nothing.items()]
+        frami = {(task.group, task.cell.teacher, task.cell.student): task.values for task in self.everything
+                 if task.arm == "frami"}
+        overridden = {task.recipe for task in self.tasks if task.arm != "frami" and task.data_free
+                      and task.values == frami.get((task.group, task.cell.teacher, task.cell.student))}
+        nothing = dict.fromkeys(sorted(overridden), "with these --set it has the values of frami")
+        nothing |= dict.fromkeys(sorted(cropped - overridden), "the teacher's clips are cropped, so there is no clip "
+                                 "preparation to leave out")
+        nothing |= dict.fromkeys(sorted(short - overridden), "the teacher's clips are too short to be cut into chunks, "
+                                 "so there is no T_finv to leave out")
+        return [f"{recipe}: {why}; it is FRAMI once more." for recipe, why in nothing.items()]
 
     def entries(self, tell: Tell = lambda line: None) -> list[Entry]:
         """The state of each task, with the time it will take; times a few steps where no cell like it is done."""
@@ -117,13 +126,11 @@ class Plan:
 
     def _beside(self) -> list[Result]:
         """What earlier runs with the same settings did beyond the tasks of this one: it belongs in the table too."""
-        seeds = 1 + max((found.seed for found in results.below(self.options.out)), default=0)
-        chosen_seeds = self.options.first_seed + self.options.seeds
+        seeds = {found.seed for found in results.below(self.options.out)}
         chosen = {(task.recipe, task.seed) for task in self.tasks}
-        everything = choose(self.name, replace(self.options, first_seed=0, seeds=max(seeds, chosen_seeds)),
-                            everything=True)
-        found = (self._done(task) for task in everything if (task.group, task.cell.teacher) in self.columns
-                 and (task.recipe, task.seed) not in chosen)
+        found = (self._done(replace(task, seed=seed)) for task in self.everything
+                 if (task.group, task.cell.teacher) in self.columns
+                 for seed in (seeds if task.cell.kind != "teacher" else {0}) if (task.recipe, seed) not in chosen)
         return [result for result in found if result]
 
     def _column(self, task: Task) -> Column:

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -95,7 +96,7 @@ class Runner:
                 raise KeyboardInterrupt
             if code != 0 or not model.is_file():
                 raise FramiError(f"{task.recipe}, seed {task.seed}, failed with exit code {code}.",
-                                 f"To see why: frami-edge {' '.join(words)}")
+                                 f"To see why: frami-edge {shlex.join(words)}")
         result = self._evaluated(task, column, key, model)
         result.write(folder)
         return result

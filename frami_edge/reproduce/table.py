@@ -34,7 +34,7 @@ class Row:
     n: int  # test clips
     agreement: float | None
     divergence: float | None
-    samples: int | None
+    samples: list[int]  # of each seed; none where recordings were learned
     minutes: float
     paper: float | None
 
@@ -159,5 +159,6 @@ def _row(found: list[Result], taught: list[Result] | None) -> Row:
     paper = cell.paper if cell and list(cell.test) == first.test else None
     return Row(first.group, first.teacher, first.student, first.arm, first.recipe, [result.seed for result in found],
                accuracies, mean, sd, len(first.truth), mean_sd(agreements)[0] if agreements else None,
-               mean_sd(divergences)[0] if divergences else None, first.samples,
+               mean_sd(divergences)[0] if divergences else None,
+               [result.samples for result in found if result.samples is not None],
                sum(result.seconds for result in found) / len(found) / 60, paper)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -109,11 +109,12 @@ def choose(table: str, options: Options, everything: bool = False) -> list[Task]
     arms = {arm_of(name): None for name in cells}
     _known([arm_of(arm) if arm.endswith(".toml") else arm for arm in options.arms], list(arms), "arm")
     _known(options.students, sorted({cell.student for cell in cells.values()} - {""}), "student")
-    _known_overrides(options.overrides)
+    _known_overrides(options)
     taught = {cell.teacher for cell in cells.values() if not options.students or cell.student in options.students}
     wanted = {name: cell for name, cell in cells.items() if everything or _wanted(name, cell, options, taught)}
-    if not wanted:
-        raise FramiError(f"{table} has no row {', '.join(options.arms)} of the student "
+    missing = [arm for arm in options.arms if not any(arm in (name, arm_of(name)) for name in wanted)]
+    if not wanted or (missing and not everything):
+        raise FramiError(f"{table} has no row {', '.join(missing or options.arms)} of the student "
                          f"{', '.join(options.students)}.", "'frami-edge recipes' lists what there is.",
                          exit_code=EXIT_USAGE)
     teachers = {(_group(name, table), cell.teacher) for name, cell in wanted.items()}
@@ -132,11 +133,12 @@ def choose(table: str, options: Options, everything: bool = False) -> list[Task]
     tasks = []
     for name, cell in wanted.items():
         try:
-            tasks += [_task(name, _group(name, table), cell, seed, options)
-                      for seed in _seeds(cell, options)]
+            task = _task(name, _group(name, table), cell, options)
         except FramiError:
             if not everything:
                 raise
+        else:
+            tasks += [replace(task, seed=seed) for seed in _seeds(cell, options)]
     return sorted(tasks, key=lambda task: (task.group, task.cell.teacher, task.cell.kind != "teacher", task.seed,
                                            place(task.arm)))
 
@@ -197,8 +199,11 @@ def _known(given: Sequence[str], known: list[str], what: str) -> None:
                              f"{nearest(name, known)} It has {', '.join(known)}.", exit_code=EXIT_USAGE)
 
 
-def _known_overrides(overrides: Sequence[str]) -> None:
-    for override in overrides:
+def _known_overrides(options: Options) -> None:
+    for override in options.overrides:
+        if options.budget and override.partition("=")[0].strip() == "inversion.minutes":
+            raise FramiError(f"--set {override} and --budget {options.budget} both say for how long to synthesize.",
+                             "Leave out one of them.", exit_code=EXIT_USAGE)
         if not override.strip().startswith((*ROOTS[True], *ROOTS[False])):
             raise FramiError(f"--set {override} changes no cell.",
                              "Keys start with inversion, distillation or training.", exit_code=EXIT_USAGE)
@@ -209,9 +214,21 @@ def _seeds(cell: Cell, options: Options) -> range:
     return range(1) if cell.kind == "teacher" else range(options.first_seed, options.first_seed + options.seeds)
 
 
-def _task(name: str, group: str, cell: Cell, seed: int, options: Options) -> Task:
+def known_row(name: str, tasks: Sequence[Task]) -> str:
+    """The arm that ``name``, or a recipe file, stands for.
+
+    Raises:
+        FramiError: none of ``tasks`` has it.
+    """
+    arm = arm_of(name) if name.endswith(".toml") else name
+    _known([arm], list(dict.fromkeys(task.arm for task in tasks)), "row")
+    return arm
+
+
+def _task(name: str, group: str, cell: Cell, options: Options) -> Task:
+    """With the first seed."""
     if options.test:
         test = official_groups(cell.dataset) if options.test == (OFFICIAL,) else options.test
         cell = cell.model_copy(update={"test": test})
     mine = tuple(each for each in options.overrides if each.strip().startswith(ROOTS[cell.kind == "data-free"]))
-    return Task(name, group, arm_of(name), cell, seed, mine, recipe.load_any(name, list(mine)).model_dump(mode="json"))
+    return Task(name, group, arm_of(name), cell, 0, mine, recipe.load_any(name, list(mine)).model_dump(mode="json"))

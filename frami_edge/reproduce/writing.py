@@ -16,7 +16,7 @@ from frami_edge.reproduce.table import Comparison, Row, comparisons, correlation
 from frami_edge.reproduce.tasks import ARMS
 from frami_edge.statistics import RESAMPLES, Difference
 
-SCHEMA = 1
+SCHEMA = 2  # 2: samples of each seed
 
 
 def write(out: Path, table: str, results: Sequence[Result], against: str) -> list[Path]:
@@ -64,12 +64,21 @@ def markdown(table: str, rows: Sequence[Row], compared: Sequence[Comparison], re
 def _how(results: Sequence[Result]) -> str:
     computed = sorted({result.compute for result in results if result.compute})
     budgets = sorted({result.budget for result in results if result.budget})
+    efforts = {_effort(result) for result in results if result.kind == "data-free"}
     effort = f"equal time, {' and '.join(budgets)} for each data-free cell" if budgets \
-        else "equal samples and steps of the student"
+        else "equal samples and steps of the student" if len(efforts) < 2 \
+        else "samples and steps by the recipe of each row"
     return (f"frami-edge {__version__}; {'; '.join(computed) or 'no cell was trained'}; {effort}. Accuracy in % of "
             f"the last step, never of the best one, on n test clips; sd over the seeds. Intervals and p: paired "
             f"bootstrap over clips and seeds, {RESAMPLES} resamples, two-sided, not corrected for the number of "
             f"comparisons. KL: mean KL(teacher || student) on the test clips in nats, the smaller the closer.")
+
+
+def _effort(result: Result) -> tuple[Any, ...]:
+    """What makes cells without a budget equal: the samples, and what the student is shown of them."""
+    settings = result.values["distillation"]
+    return (result.samples, result.values["inversion"]["minutes"], settings["batch_size"],
+            *(settings[phase]["steps"] for phase in ("alternate", "finish")))
 
 
 def _title(inside: Sequence[Row], results: Sequence[Result]) -> str:
@@ -86,7 +95,13 @@ def _line(row: Row) -> str:
     divergence = "" if row.divergence is None else f"{row.divergence:.3f}"
     paper = "" if row.paper is None else f"{row.paper:g}"
     return (f"| {row.title} | {row.mean:.1f} | {sd} | {len(row.seeds)} | {row.n} | {agreement} | {divergence} | "
-            f"{row.samples or ''} | {row.minutes:.1f} | {paper} |")
+            f"{_range(row.samples)} | {row.minutes:.1f} | {paper} |")
+
+
+def _range(numbers: Sequence[int]) -> str:
+    """``768 to 2176``: with a time budget every seed has a number of its own."""
+    ends = sorted({min(numbers), max(numbers)}) if numbers else []
+    return " to ".join(map(str, ends))
 
 
 def _comparison_line(each: Comparison) -> str:

@@ -10,11 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from frami_edge import recipe
 from frami_edge.errors import FramiError
 from frami_edge.reproduce import chart, results, table, writing
 from frami_edge.reproduce.results import Result
 
 N = 200
+QUICK = recipe.load("quick").model_dump(mode="json")
 
 
 def made(arm: str, right: int, seed: int = 0, **changed: object) -> Result:
@@ -23,7 +25,7 @@ def made(arm: str, right: int, seed: int = 0, **changed: object) -> Result:
     network = "wrn40-" if kind == "teacher" else "wrn16-"
     result = Result(
         key="k", recipe=f"digits/{network}{arm}", group="digits", arm=arm, kind=kind, teacher="wrn40",
-        student="" if kind == "teacher" else "wrn16", dataset="fsdd", test=["theo"], seed=seed, budget="", values={},
+        student="" if kind == "teacher" else "wrn16", dataset="fsdd", test=["theo"], seed=seed, budget="", values=QUICK,
         labels=["no", "yes"], clips=[f"{clip}.wav" for clip in range(N)], truth=[1] * N,
         predicted=[1] * right + [0] * (N - right),
         logits=[[0.0, 1.0]] * right + [[1.0, 0.0]] * (N - right), agreement=None if kind == "teacher" else 0.9,
@@ -40,7 +42,7 @@ def test_rows_in_order_with_their_figures() -> None:
     assert [teacher.arm, noise.arm, frami.arm] == ["teacher", "noise", "frami"]
     assert (frami.seeds, frami.accuracies, frami.mean, frami.n) == ([0, 1], [90.0, 85.0], 87.5, N)
     assert frami.sd == pytest.approx(5 / 2**0.5) and teacher.sd is None
-    assert (frami.minutes, frami.agreement, frami.samples) == (2.5, 90.0, 64)
+    assert (frami.minutes, frami.agreement, frami.samples) == (2.5, 90.0, [64, 64])
     assert teacher.agreement is None and frami.paper is None
 
 
@@ -117,6 +119,21 @@ def test_the_papers_number_stands_beside_its_own_split(monkeypatch: pytest.Monke
     assert table.rows([made("frami", 180, test=["jackson"])])[0].paper is None
     text = writing.markdown("digits", table.rows([made("frami", 180)]), [], [made("frami", 180)])
     assert "| FRAMI | 90.0 |  | 1 | 200 | 90.0 |  | 64 | 2.0 | 81.25 |" in text
+
+
+def test_efforts_are_called_equal_only_where_they_are() -> None:
+    def how(*cells: Result) -> str:
+        return writing.markdown("digits", table.rows(cells), [], cells).splitlines()[2]
+
+    frami, noise = made("frami", 180), made("noise", 60)
+    assert "equal samples and steps of the student" in how(frami, noise)
+    assert "equal time, 10m for each" in how(replace(frami, budget="10m"), replace(noise, budget="10m", samples=999))
+    longer = recipe.load("quick", ["distillation.finish.steps=4000"]).model_dump(mode="json")
+    timed = recipe.load("quick", ["inversion.minutes=5"]).model_dump(mode="json")
+    for other in ({"samples": 128}, {"values": longer}, {"values": timed}):
+        assert "by the recipe of each row" in how(frami, replace(noise, **other))  # type: ignore[arg-type]
+    cells = [made("frami", 180, seed, budget="1m", samples=samples) for seed, samples in enumerate((300, 100, 200))]
+    assert "| 100 to 300 |" in writing.markdown("digits", table.rows(cells), [], cells)
 
 
 def test_a_teacher_that_was_given_is_called_what_it_is(tmp_path: Path) -> None:

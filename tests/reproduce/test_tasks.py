@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from frami_edge import recipe
 from frami_edge.errors import FramiError
 from frami_edge.reproduce.tasks import Options, Task, choose
 
@@ -27,6 +28,28 @@ def test_seeds_may_begin_elsewhere_and_are_the_same_cells() -> None:
     part = choose("digits", replace(OPTIONS, arms=("frami",), students=("wrn16",), seeds=1, first_seed=2))
     assert names(part) == [("digits/wrn40-teacher", 0), ("digits/wrn16-frami", 2)]
     assert part == [whole[0], whole[-1]]
+
+
+def test_a_row_that_the_student_does_not_have_is_told(tmp_path: Path) -> None:
+    mine = tmp_path / "bc.toml"
+    mine.write_text('extends = "digits/res18-frami"\n')
+    with pytest.raises(FramiError, match="has no row .*bc.toml of the student wrn16"):
+        choose("digits", replace(OPTIONS, arms=("frami", str(mine)), students=("wrn16",)))
+    assert choose("digits", replace(OPTIONS, arms=("frami", str(mine)), students=("res18",)))
+
+
+def test_seeds_far_away_take_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A recipe is resolved once, whatever the seeds."""
+    asked: list[str] = []
+    resolve = recipe.load_any
+
+    def load_any(name: str, overrides: list[str]) -> recipe.Recipe | recipe.TrainingRecipe:
+        asked.append(name)
+        return resolve(name, overrides)
+
+    monkeypatch.setattr(recipe, "load_any", load_any)
+    chosen = choose("digits", replace(OPTIONS, arms=("frami",), students=("wrn16",), first_seed=10**9, seeds=50))
+    assert chosen[-1].seed == 10**9 + 49 and sorted(asked) == ["digits/wrn16-frami", "digits/wrn40-teacher"]
 
 
 def test_the_papers_tables() -> None:
