@@ -36,7 +36,7 @@ def main(words: list[str] | None = None) -> int:
     given = parser.parse_args(words)
     try:
         opened = open_teacher(given.teacher, arch=given.arch, trust=given.trust)
-        clips = open_dataset(given.folder).split(*given.test)[0].clips[:: given.every]
+        clips = open_dataset(given.folder).with_labels(opened.card.labels).split(*given.test)[0].clips[:: given.every]
         taught = logits(torch_model(opened.teacher.cpu(), opened.card), clips, given.rates)
         truth = np.array([clip.label for part in dealt(clips, len(given.rates)) for clip in part])
         print(f"{len(truth)} recordings, {given.rates} times as slow; the teacher's accuracy "

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from frami_edge import recordings
+from frami_edge import checkpoints, recordings
 from frami_edge.card import MelSpec, TeacherCard
 from frami_edge.datasets import Dataset, open_dataset
 from frami_edge.errors import EXIT_OK, FramiError
@@ -93,6 +93,11 @@ def run(group: str, data: Dataset, given: argparse.Namespace) -> None:
         write_atomically(out / "card.toml", lambda aside: aside.write_text(said, encoding="utf-8"))
         call(["train", str(given.folder), "--network", given.network, "--test", group, "--card", str(out / "card.toml"),
               "--epochs", given.epochs, "--out", str(teacher), "--force"], out)
+    trained = checkpoints.load(teacher)
+    epochs = trained.provenance.get("settings", {}).get("epochs")
+    if given.epochs != "0" and (trained.network.name, str(epochs)) != (given.network, given.epochs):
+        raise FramiError(f"{teacher} is a {trained.network.name} trained for {epochs} epochs, not a {given.network} "
+                         f"for {given.epochs}.", "Other teachers go into an OUT of their own.")
     budget = ["--budget", given.budget] if given.budget else []
     call(["reproduce", TABLES[data.name], "--data", str(given.folder), "--test", group, "--teacher", str(teacher),
           "--student", given.student, "--arms", f"teacher,{given.arms}", "--seeds", given.seeds, "--out", str(out),
@@ -118,14 +123,15 @@ def card(data: Dataset, group: str) -> TeacherCard:
 
 
 def written(given: argparse.Namespace) -> str:
-    """The table of all cells below OUT, also that of other calls, and kept there; without recordings of --groups."""
+    """The table of all cells below OUT, also of other calls, kept there; without recordings that of --groups alone."""
     wanted = None if given.folder else given.groups
     folders = sorted(path for path in given.out.glob("*/") if not wanted or path.name in wanted)
     found = [group for path in folders if (group := read(path))]
     if not found:
         raise FramiError(f"{given.out} has no cells yet.", "Give the folder of recordings to run them.")
     text = table(found, given.against)
-    write_atomically(given.out / "table.md", lambda aside: aside.write_text(text + "\n", encoding="utf-8"))
+    if not wanted:
+        write_atomically(given.out / "table.md", lambda aside: aside.write_text(text + "\n", encoding="utf-8"))
     return text
 
 
@@ -195,6 +201,9 @@ def compared(arm: str, against: str, groups: Sequence[Group], figure: Figure, fa
              for group, seeds in zip(groups, common, strict=True)]
     if any(seeds != common[0] for seeds in common):  # seeds are resampled where every group has the same
         gains = [gain.mean(0, keepdims=True) for gain in gains]
+    if len({gain.shape[1] for gain in gains}) > 1:  # the means give each group the same weight, a pool of clips not
+        raise FramiError(f"Groups {', '.join(group.name for group in groups)} have different numbers of clips.",
+                         "Compare them one by one, with --groups.")
     together = np.concatenate(gains, axis=1)
     found: Difference = paired_bootstrap(together, np.zeros_like(together))
     show = partial(signed, factor=factor, decimals=decimals)

@@ -39,7 +39,7 @@ def main(words: list[str] | None = None) -> int:
     kept = json.loads(given.out.read_text(encoding="utf-8")) if given.out.exists() else {}
     try:
         opened = open_teacher(given.teacher, arch=given.arch, trust=given.trust)
-        clips = open_dataset(given.folder).split(*given.test)[1].clips
+        clips = open_dataset(given.folder).with_labels(opened.card.labels).split(*given.test)[1].clips
         taught = evaluate(torch_model(opened.teacher.cpu(), opened.card), clips)
         for path in given.students:
             student = checkpoints.load(path)
@@ -67,6 +67,8 @@ def table(kept: dict[str, dict[str, Any]]) -> str:
         lines.append(f"| {Path(name).name} | {row['teacher']} | {row['n']} | {row['real']:.1%} | {figures} |")
     for figure in FIGURES:
         rows = [row for row in kept.values() if row["verdict"].get(figure) is not None]
+        if len(rows) < 2:
+            continue
         rho = spearman([row["verdict"][figure] for row in rows], [row["real"] for row in rows])
         if not math.isnan(rho):
             lines.append(f"\n{figure}: {rho:+.2f} over {len(rows)} students")

@@ -33,6 +33,16 @@ def test_means_over_groups_and_differences_over_those_in_common() -> None:
     assert "| -0.2311, -0.0462 |" in divergence and "| -0.500, -0.100 |" in loss
 
 
+def test_groups_of_different_sizes_are_not_pooled() -> None:
+    """The means count each group the same; +100 points on 40 clips and -100 on 4 would come to +82."""
+    few = replace(TEACHER, clips=TEACHER.clips[:4], truth=TEACHER.truth[:4], predicted=TEACHER.predicted[:4],
+                  logits=TEACHER.logits[:4])
+    cells = {arm: {0: replace(cell(arm, 4), clips=few.clips, truth=few.truth, predicted=cell(arm, 4).predicted[:4],
+                              logits=cell(arm, 4).logits[:4])} for arm in ("frami", "noise")}
+    with pytest.raises(FramiError, match="Groups ann, bob have different numbers of clips"):
+        held_out.table([group("ann", frami=40, noise=20), held_out.Group("bob", few, cells)], "frami")
+
+
 def test_only_seeds_in_common_are_compared() -> None:
     seeds = {"frami": {0: cell("frami", 40), 1: cell("frami", 0, 1)}, "noise": {0: cell("noise", 30)}}
     table = held_out.table([held_out.Group("ann", TEACHER, seeds)], "frami")
@@ -119,6 +129,9 @@ def test_teachers_and_cells_of_each_speaker(tmp_path: Path, monkeypatch: pytest.
     capsys.readouterr()
     assert held_out.main(["--out", str(tmp_path / "out"), "--groups", "bob"]) == 0 and not made
     assert "| FRAMI | 1 | 1 | 10 |" in capsys.readouterr().out
+    assert "| FRAMI | 2 | 2 | 20 |" in (tmp_path / "out" / "table.md").read_text()  # that of all groups stays
+    assert held_out.main([*words, "--network", "dscnn_s"]) != 0
+    assert "is a wrn16 trained for 1 epochs, not a dscnn_s for 1" in capsys.readouterr().err
 
 
 def test_errors_say_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,12 +4,15 @@ import re
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import changed_speed
 import numpy as np
 import pytest
 import soundfile
 import stretched_views
+import torch
+import verdicts
 
 from frami_edge.datasets import Clip
 from frami_edge.evaluation import Array, Model, evaluate
@@ -48,6 +51,25 @@ def test_a_teacher_as_its_own_student(fsdd: Path, capsys: pytest.CaptureFixture[
     assert changed_speed.main([*words, "--rates", "0.6", "1.6"]) == 0
     accuracy = [float(re.findall(r"accuracy ([\d.]+)%", text)[0]) for text in (as_they_are, capsys.readouterr().out)]
     assert accuracy[0] >= 98 and accuracy[1] <= accuracy[0] - 20  # training recordings; pitch and tempo changed by much
+
+
+def test_labels_of_a_card_in_another_order(fsdd: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    content = torch.load(DEMO, weights_only=True)
+    content["card"]["labels"] = content["card"]["labels"][::-1]
+    for name in ("classifier.weight", "classifier.bias"):
+        content["state_dict"][name] = content["state_dict"][name].flip(0)
+    torch.save(content, tmp_path / "other.pt")
+    words = [str(tmp_path / "other.pt"), str(fsdd), "--test", "theo", "--every", "50", "--rates", "1.0"]
+    assert changed_speed.main([*words, "--students", str(DEMO)]) == 0
+    assert float(re.findall(r"accuracy ([\d.]+)%", capsys.readouterr().out)[0]) >= 98
+
+
+def test_a_rank_correlation_needs_two_students() -> None:
+    def row(agreement: float) -> dict[str, Any]:
+        return {"teacher": "t", "n": 9, "accuracy": 1.0, "real": agreement, "verdict": {"agreement": agreement}}
+
+    assert "agreement:" not in verdicts.table({"a.pt": row(0.9)})
+    assert "agreement: +1.00 over 2 students" in verdicts.table({"a.pt": row(0.9), "b.pt": row(0.8)})
 
 
 def test_stretched_views(fsdd: Path, capsys: pytest.CaptureFixture[str]) -> None:
