@@ -38,7 +38,7 @@ class Dataset:
         return sorted({clip.group for clip in self.clips} - {""})
 
     def split(self, *groups: str) -> tuple["Dataset", "Dataset"]:
-        """(the rest, the clips of ``groups``); an unknown group, or nothing left to train on, is an error.
+        """(the rest, the clips of ``groups``); an unknown group is an error, an empty rest is not.
 
         ``official`` stands for the groups that are usually kept for the test: the last fold, the last six speakers.
         """

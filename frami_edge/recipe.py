@@ -225,6 +225,11 @@ def parse(table: dict[str, Any], where: str) -> Recipe:
 
 
 def _values(name: str, overrides: list[str] | None) -> dict[str, Any]:
+    for override in overrides or []:
+        if override.strip().startswith("cell."):
+            raise FramiError(f"--set {override}: [cell] says which cell of a table a recipe is for, and is not set.",
+                             "A recipe file of your own may extend another one and have a [cell].",
+                             exit_code=EXIT_USAGE)
     values = recipe_files.read(name, overrides)
     values.pop("cell", None)
     return values

@@ -85,6 +85,11 @@ def test_a_recipe_by_which_no_student_learns_is_refused(values: list[str], reaso
     assert recipe.load("paper", ["inversion.batches=21"]) and recipe.load("quick", values)
 
 
+def test_the_cell_of_a_recipe_is_not_set() -> None:
+    with pytest.raises(FramiError, match="--set cell.nonsense=1"):
+        recipe.load_any("digits/wrn16-kd", ["cell.nonsense=1"])
+
+
 def test_numbers_of_chunks_that_leave_none_are_refused() -> None:
     with pytest.raises(FramiError, match="min_chunks = 6 is more than max_chunks = 5"):
         recipe.load("quick", ["inversion.min_chunks=6"])

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import shlex
 import time
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -87,7 +89,8 @@ def _is_the_demos(student: Path) -> bool:
 def _distill(opened: "OpenedTeacher", teacher: Path, student: Path, force: bool) -> None:
     from frami_edge.cli.distill import run_distill
 
-    _show(f"distill {teacher} --student {STUDENT} --out {student} {' '.join(f'--set {each}' for each in OVERRIDES)}")
+    _show(["distill", teacher, "--student", STUDENT, "--out", student,
+           *(word for each in OVERRIDES for word in ("--set", each))])
     begun = student.with_suffix(".run").is_dir() and not force
     run_distill(opened, teacher, STUDENT, student, overrides=OVERRIDES, resume=begun, force=force)
 
@@ -95,7 +98,7 @@ def _distill(opened: "OpenedTeacher", teacher: Path, student: Path, force: bool)
 def _export(student: Path) -> Path:
     from frami_edge.cli.export import export
 
-    _show(f"export {student} --onnx")
+    _show(["export", student, "--onnx"])
     model = student.with_suffix(".onnx")
     export(student, out=model, opset=None, force=True)
     return model
@@ -107,7 +110,7 @@ def _bench(model: Path) -> Path:
     from frami_edge.runtime import bench
     from frami_edge.runtime.report import as_text, bench_sections
 
-    _show(f"bench {model}")
+    _show(["bench", model])
     report = bench.run([model], bench.Settings(runs=RUNS), lambda line: typer.echo(line, err=True))
     path = model.with_suffix(".bench.json")
     write_atomically(path, lambda aside: aside.write_text(json.dumps(report, indent=2), encoding="utf-8"))
@@ -117,5 +120,6 @@ def _bench(model: Path) -> Path:
     return path
 
 
-def _show(line: str) -> None:
+def _show(words: Sequence[str | Path]) -> None:
+    line = shlex.join(map(str, words))
     console.out.print(f"\n[bold]$ frami-edge {escape(line)}[/]", markup=True, soft_wrap=True)

@@ -97,6 +97,9 @@ def register(app: typer.Typer) -> None:
         if devices > 1 and not processes.started_by_torchrun():
             processes.check_devices(devices, device)
             raise typer.Exit(processes.supervise(devices))
+        if not out.name:
+            raise FramiError(f"{out} is a folder.", "--out is the student's file, such as student.pt.",
+                             exit_code=EXIT_USAGE)
         begun = RunDirectory(out.with_suffix(".run"))
         if bank and resume and begun.exists():  # the samples have been copied; the other run may be gone
             recipe = recipe or str(begun.recipe)

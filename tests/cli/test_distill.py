@@ -116,6 +116,7 @@ def test_resume_is_for_the_run_of_this_card_and_this_student(folder: Path) -> No
 
 
 @pytest.mark.parametrize("words,code,message", [
+    (["--out", "."], 2, ". is a folder"),
     (["--out", "student.run"], 2, "is what the folder of the run is called"),
     (["--seed", "100000000000000000000"], 2, "Invalid value for '--seed'"),
     (["--student", "my.py:needs_lengths"], 3, "missing 1 required positional argument: 'lengths'"),
