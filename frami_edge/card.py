@@ -42,7 +42,7 @@ class TeacherCard(Table):
     labels: Annotated[tuple[str, ...], Field(strict=False, min_length=2)]
     output: Literal["logits", "log_softmax", "softmax"] = "logits"
     time_dependent: bool
-    layout: Literal["B1FT", "BFT", "BTF", "waveform"] = "B1FT"
+    layout: Literal["B1FT", "B1TF", "BFT", "BTF", "waveform"] = "B1FT"
     features_at: str = ""
     frames_at: str = ""
     clip: Clip = Clip()

@@ -82,16 +82,22 @@ def clip_output(output: Any, batch: int, classes: int) -> Tensor:
     """The (batch, classes) of what a network gives: a tensor, or one in a tuple or a dictionary.
 
     Raises:
-        FramiError: there is none, or it has a row for every frame.
+        FramiError: there is none, there are several, or it has a row for every frame.
     """
-    values = list(output.values()) if isinstance(output, dict) else output
-    tensors = [value for value in (values if isinstance(values, tuple | list) else [values])
-               if isinstance(value, Tensor)]
-    for value in tensors:
-        if value.dim() >= 2 and value.shape[:2] == (batch, classes) and value[0].numel() == classes:
-            return value.flatten(1)
-    shapes = ", ".join(str(tuple(value.shape)) for value in tensors) or type(output).__name__
-    if any(value.dim() == 3 and value.shape[0] == batch and classes in value.shape[1:] for value in tensors):
+    named = output if isinstance(output, dict) else dict(enumerate(output if isinstance(output, tuple | list)
+                                                                   else [output]))
+    tensors = {name: value for name, value in named.items() if isinstance(value, Tensor)}
+    found = {name: value.flatten(1) for name, value in tensors.items()
+             if value.dim() >= 2 and value.shape[:2] == (batch, classes) and value[0].numel() == classes}
+    if len(found) > 1:
+        raise FramiError(f"The network gives {len(found)} outputs of {classes} numbers for each clip: "
+                         f"{', '.join(map(repr, found))}.",
+                         "Let the code that builds it return the one of the card's labels alone "
+                         "(--arch model.py:build).")
+    if found:
+        return next(iter(found.values()))
+    shapes = ", ".join(str(tuple(value.shape)) for value in tensors.values()) or type(output).__name__
+    if any(value.dim() == 3 and value.shape[0] == batch and classes in value.shape[1:] for value in tensors.values()):
         raise FramiError(f"The network gives one output per frame, {shapes} for a batch of {batch}; one for each clip "
                          "is needed.", "Pool them over time in the code that builds it (--arch model.py:build).")
     raise FramiError(f"The network gives {shapes} for a batch of {batch}; its card has {classes} labels.",

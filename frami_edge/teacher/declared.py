@@ -11,8 +11,8 @@ from frami_edge.errors import FramiError
 from frami_edge.probing import probe
 from frami_edge.teacher.program import LARGEST_SIZE, Program
 
-MEL_AXIS = {"B1FT": 2, "BFT": 1, "BTF": 2}
-TIME_AXIS = {"B1FT": 3, "BFT": 2, "BTF": 1}
+MEL_AXIS = {"B1FT": 2, "B1TF": 3, "BFT": 1, "BTF": 2}
+TIME_AXIS = {"B1FT": 3, "B1TF": 2, "BFT": 2, "BTF": 1}
 EXPORT_AGAIN = ("Export it with any batch and any length: torch.export.export(model.eval(), (x,), "
                 "dynamic_shapes=({{0: Dim.DYNAMIC, {time}: Dim.DYNAMIC}},)), with an x of two clips or more.")
 
@@ -27,7 +27,7 @@ def lengths(program: Program, card: TeacherCard, call: Callable[[Tensor], Any]) 
     """
     sizes, again = program.input_sizes, EXPORT_AGAIN.format(time=TIME_AXIS[card.layout])
     shape = " x ".join(_size(*size) for size in sizes)
-    if len(sizes) != len(card.layout) or (card.layout == "B1FT" and not _within(1, sizes[1])):
+    if len(sizes) != len(card.layout) or (card.layout.startswith("B1") and not _within(1, sizes[1])):
         raise FramiError(f"The program was exported for an input of {shape}, and the card says layout = "
                          f"\"{card.layout}\".", "Correct the layout in the card.")
     if not _within(card.frontend.rows, sizes[MEL_AXIS[card.layout]]):

@@ -70,7 +70,7 @@ def draft(found: Inspection) -> str:
         _line("output", "logits", "GUESS: \"logits\" | \"log_softmax\" | \"softmax\""),
         _line("time_dependent", FILL_IN, "true for words, false for sounds that may be rolled in time"),
         _line("layout", layout.name, _others([each.name for each in network.layouts])) if network and layout else
-        _line("layout", "B1FT", "GUESS: \"B1FT\" | \"BFT\" | \"BTF\" (batch, channel, frequency, time)"),
+        _line("layout", "B1FT", "GUESS: \"B1FT\" | \"B1TF\" | \"BFT\" | \"BTF\" (batch, channel, frequency, time)"),
     ]
     if len(bands) == 1:
         n_mels = _line("n_mels", bands[0], "FOUND: the only usual number of Mel bands that it takes")
@@ -106,4 +106,7 @@ def _why(output: str) -> str:
 
 
 def _others(names: list[str]) -> str:
-    return "FOUND: the only one that it takes" if len(names) == 1 else f"GUESS: it takes {', '.join(names)}"
+    if len(names) == 1:
+        return "FOUND: the only one that it takes"
+    axes = "; whether frequency (F) or time (T) comes first is known to the vendor's code alone"
+    return f"GUESS: it takes {', '.join(names)}{axes if {'B1FT', 'B1TF'} <= set(names) else ''}"

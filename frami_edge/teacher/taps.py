@@ -16,7 +16,7 @@ from frami_edge.networks.base import Hidden
 from frami_edge.probing import find_taps, probe, works_channels_last
 from frami_edge.teacher import declared
 from frami_edge.teacher.frozen import CheapGradients
-from frami_edge.teacher.inputs import arrange, shortest
+from frami_edge.teacher.inputs import alike, arrange, shortest
 from frami_edge.teacher.program import ANY_LENGTH, Program
 
 BatchNorm = nn.modules.batchnorm._BatchNorm  # of any number of axes
@@ -57,6 +57,7 @@ class Teacher(nn.Module):
         self.eval()
         self.recurrent = is_recurrent(net)
         self.lengths = declared.lengths(net, card, self._call) if isinstance(net, Program) else ANY_LENGTH
+        self._check_calls()
         taps = find_taps(net, self._call, card.frontend.rows, card.frames, card.classes, frames_at)
         fixed = card.frames if self.lengths == (card.frames, card.frames) else taps.fixed_frames
         self.taps = dataclasses.replace(taps, fixed_frames=fixed)
@@ -120,6 +121,34 @@ class Teacher(nn.Module):
             log_mel = log_mel.clone()
         with eval_backward(self.recurrent, log_mel), cheap:
             return self.net(arrange(log_mel, self.card.layout))
+
+    def _check_calls(self) -> None:
+        """Samples are found by the network's gradient, and a student learns answers that do not change.
+
+        Where it cannot be called at all, :func:`find_taps` says why.
+        """
+        clips = probe(2, self.card.frontend.rows, self.card.frames)
+        try:
+            with torch.no_grad():
+                answers = [self._call(clips.clone()) for _ in range(2)]
+        except Exception:  # the vendor's code may raise anything
+            return
+        first, second = (clip_output(answer, 2, self.card.classes) for answer in answers)
+        if not (first.isfinite().all() and second.isfinite().all()):
+            return
+        if not alike(first, second):
+            raise FramiError("The network gives the same clips other answers each time: dropout or augmentation that "
+                             "is on in eval mode too.", "Let it ask self.training, in the code that builds it "
+                             "(--arch model.py:build).")
+        why = "its forward has torch.no_grad(), detach() or numpy()"
+        try:
+            with torch.enable_grad():  # not a leaf, which code that writes to its input could not be given
+                output = clip_output(self._call(clips.clone().requires_grad_() * 1), 2, self.card.classes)
+        except Exception as error:  # the vendor's code may raise anything
+            why, output = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}", first
+        if not output.requires_grad:
+            raise FramiError(f"No gradient comes back through the network: {why}.", "The inversion follows it. Leave "
+                             "that out in the code that builds the network (--arch model.py:build).")
 
     @torch.no_grad()
     def _takes(self, frames: int, batch: int = 2) -> bool:

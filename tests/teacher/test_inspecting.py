@@ -179,7 +179,8 @@ def test_the_cards_frame_level_state_comes_before_the_one_that_is_found() -> Non
 
 def test_a_network_that_takes_any_number_of_bands_is_not_taken_for_one_of_waveforms() -> None:
     found = look_at(networks.build("dscnn_s", 3).eval())
-    assert [layout.name for layout in found.layouts] == ["B1FT", "BFT", "BTF"] and 128 in found.layouts[0].n_mels
+    assert [layout.name for layout in found.layouts] == ["B1FT", "B1TF", "BFT", "BTF"]
+    assert 128 in found.layouts[0].n_mels
 
 
 def test_of_several_outputs_the_one_with_the_classes_is_meant() -> None:
