@@ -134,8 +134,10 @@ class Training:
         loss.backward()
         if self.settings.clip_norm:
             torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip_norm)
-        for optimizer, schedule in zip(self.optimizers, self.schedules, strict=True):
-            optimizer.step()
+        with self.compute.autocast():  # for Muon's products
+            for optimizer in self.optimizers:
+                optimizer.step()
+        for schedule in self.schedules:
             schedule.step()
         return float(loss.detach()), float((logits.argmax(1) == labels).float().mean())
 

@@ -165,8 +165,9 @@ class Distiller:
         self.processes.backward(total)
         if self.phase.clip_norm:
             torch.nn.utils.clip_grad_norm_(self.student.parameters(), self.phase.clip_norm)
-        for optimizer in self.optimizers:
-            optimizer.step()
+        with self.compute.autocast():  # for Muon's products
+            for optimizer in self.optimizers:
+                optimizer.step()
         if self.maps is not None:
             self.maps_optimizer.step()
         for schedule in self.schedules:
