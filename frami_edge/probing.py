@@ -134,7 +134,8 @@ def _named(along: list[Tap], name: str, shapes: dict[str, torch.Size]) -> list[T
 @torch.no_grad()
 def _capture(net: nn.Module, call: Call, x: Tensor, candidates: list[Tap], classes: int
              ) -> tuple[dict[str, Tensor], list[tuple[Place, Tensor]]]:
-    """The candidates' outputs (batch, ..., time), and the vectors for each clip seen after the last of them."""
+    """The candidates' outputs (batch, ..., time), and the vectors for each clip seen after the last of them: all in
+    float32, for a network that autocasts by itself has some of its states in bf16."""
     taps = {tap.name: tap for tap in candidates}
     states: dict[str, Tensor] = {}
     vectors: list[tuple[Place, Tensor]] = []
@@ -143,12 +144,12 @@ def _capture(net: nn.Module, call: Call, x: Tensor, candidates: list[Tap], class
         def hook(module: nn.Module, inputs: Any, output: Any) -> None:
             given, made = first_tensor(inputs), first_tensor(output)
             if name in taps and made is not None:
-                states[name] = taps[name].arrange(made)
+                states[name] = taps[name].arrange(made).float()
                 vectors.clear()
                 return
             for tensor, is_input in ((given, True), (made, False)):
                 if tensor is not None and tensor.dim() >= 2 and tensor.flatten(1).shape[1] == max(tensor.shape[1:]):
-                    vectors.append((Place(name, is_input), tensor.flatten(1)))
+                    vectors.append((Place(name, is_input), tensor.flatten(1).float()))
 
         return hook
 
@@ -158,7 +159,7 @@ def _capture(net: nn.Module, call: Call, x: Tensor, candidates: list[Tap], class
     finally:
         for handle in handles:
             handle.remove()
-    return states, [*vectors, (Place("", False), clip_output(output, len(x), classes))]
+    return states, [*vectors, (Place("", False), clip_output(output, len(x), classes).float())]
 
 
 def _pooled_one(candidates: list[Tap], states: dict[str, Tensor], vectors: list[tuple[Place, Tensor]], classes: int

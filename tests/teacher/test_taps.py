@@ -234,6 +234,18 @@ def test_recurrent_layers(batch_first: bool, kind: type[nn.RNNBase]) -> None:
     assert [tuple(stage.shape) for stage in hidden.stages] == [(5, 16, 30)]
 
 
+def test_a_network_that_autocasts_by_itself() -> None:
+    class Autocast(Pooled):
+        def forward(self, x: Tensor) -> Tensor:
+            with torch.autocast("cpu", torch.bfloat16):
+                return self.out(self.mix(x).float().mean(1))  # from bf16 to float32, as losses of precision are met
+
+    teacher = Teacher(Autocast("mean"), CARD.model_copy(update={"layout": "BTF"}))
+    hidden = teacher.forward_hidden(torch.randn(2, 40, 50))
+    assert teacher.taps.form.pooling == "mean" and teacher.taps.frames == "mix"
+    assert {hidden.logits.dtype, hidden.frames.dtype, hidden.pooled.dtype} == {torch.float32}
+
+
 class PerFrame(nn.Module):
     """Classifies every frame; the mean of that is the clip's, or nothing is."""
 
