@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from frami_edge.errors import FramiError
 
@@ -58,7 +59,7 @@ def match(weights: Weights, expected: Weights, ignored: Set[str] = frozenset()) 
         renamed = {key: value for key, value in renamed.items() if key not in ignored}
         counters = {key: value for key, value in expected.items() if key.endswith(COUNTER)}
         renamed = counters | renamed  # old checkpoints have none, and nothing here depends on them
-        if renamed.keys() == expected.keys() and all(renamed[key].shape == expected[key].shape for key in expected):
+        if renamed.keys() == expected.keys() and all(_same_shape(renamed[key], expected[key]) for key in expected):
             return {key: renamed[key] for key in expected}
     return None
 
@@ -74,7 +75,7 @@ def difference(weights: Weights, expected: Weights) -> str:
     missing = [key for key in expected if key not in weights and not key.endswith(COUNTER)]
     unexpected = [key for key in weights if key not in expected]
     reshaped = [f"{key} is {tuple(weights[key].shape)} in the file and {tuple(expected[key].shape)} in the network"
-                for key in expected if key in weights and weights[key].shape != expected[key].shape]
+                for key in expected if key in weights and not _same_shape(weights[key], expected[key])]
     if missing and not unexpected and all(key.endswith(STATISTICS) for key in missing):
         return f"it was saved without its BatchNorm statistics ({_some(missing)}), which inversion needs."
     parts = [
@@ -115,6 +116,11 @@ def _spellings(weights: Weights) -> Iterator[Weights]:
 
 def _shared_prefix(weights: Weights) -> str | None:
     return next((prefix for prefix in PREFIXES if all(key.startswith(prefix) for key in weights)), None)
+
+
+def _same_shape(value: Tensor, wanted: Tensor) -> bool:
+    """A lazy layer has no shape yet, and takes that of the weights."""
+    return is_lazy(wanted) or value.shape == wanted.shape
 
 
 def _path(place: str) -> str:

@@ -140,3 +140,16 @@ def test_buffers_that_are_not_saved_may_be_in_the_file() -> None:
     network = nn.Linear(2, 3)
     network.register_buffer("window", torch.ones(4), persistent=False)
     assert fit(network, {"": {"window": torch.ones(4)} | network.state_dict()}, FILE, "a.py:b") == ""
+
+
+def test_lazy_layers_take_the_shapes_of_the_weights() -> None:
+    def layers(last: nn.Module) -> nn.Module:
+        return nn.Sequential(nn.Conv1d(2, 3, 1), nn.LazyBatchNorm1d(), nn.Flatten(), last)
+
+    taught, network = layers(nn.LazyLinear(4)), layers(nn.LazyLinear(4))
+    x = torch.randn(5, 2, 6)
+    taught(x)
+    assert fit(network, {"": taught.state_dict()}, FILE, "a.py:b") == ""
+    torch.testing.assert_close(network.eval()(x), taught.eval()(x))
+    with pytest.raises(FramiError, match="1 of .* missing .3.bias."):
+        fit(layers(nn.LazyLinear(4)), {"": layers(nn.Linear(18, 4, bias=False)).state_dict()}, FILE, "a.py:b")
