@@ -98,7 +98,8 @@ def refuse_other_kinds(weights: Weights, expected: Weights, path: Path) -> None:
 
 def refuse_non_finite(weights: Weights, path: Path) -> None:
     """Raise :class:`FramiError` naming the tensors that hold NaN or infinity."""
-    broken = [key for key, value in weights.items() if value.is_floating_point() and not torch.isfinite(value).all()]
+    broken = [key for key, value in weights.items()
+              if isinstance(value, Tensor) and value.is_floating_point() and not torch.isfinite(value).all()]
     if broken:
         raise FramiError(f"{path} holds NaN or infinite values in {_some(broken)}.",
                          "Its training diverged, or the file is damaged; ask for another checkpoint.")

@@ -27,6 +27,8 @@ NOT_WEIGHTS = (
     (b"\x89hdf", "an HDF5 file (Keras?)", "Only PyTorch checkpoints are read."),
     (b"\x1f\x8b", "a gzip archive", "Unpack it first."),
 )
+QUANTIZED = "torch.ao.nn.quantized"  # modules of torch.ao.quantization
+PACKED = "_packed_params"  # in the names of their weights
 SAFETENSORS = (".safetensors", "Convert it: torch.save(safetensors.torch.load_file(FILE), 'teacher.pt')")
 
 
@@ -49,6 +51,7 @@ def read_content(path: Path, trust: bool) -> Any:
     else:
         content = _read_pickled(path, trust)
     refuse_inflated(bytes_of(_tensors(content)), path.stat().st_size, path)
+    _refuse_quantized(content, path)
     return content
 
 
@@ -80,7 +83,7 @@ def find_state_dicts(content: Any) -> dict[str, dict[str, torch.Tensor]]:
     if isinstance(content, Program):
         return {"": content.weights}
     if isinstance(content, nn.Module):
-        return {"": dict(content.state_dict())}
+        return {"": dict(_tensors_by_name(content))}
     return {place: weights for place, weights in _dictionaries(content)
             if weights and all(isinstance(key, str) and isinstance(value, torch.Tensor)
                                for key, value in weights.items())}
@@ -104,9 +107,28 @@ def _dictionaries(content: Any) -> Iterator[tuple[str, dict[Any, Any]]]:
 def _tensors(content: Any) -> Iterator[torch.Tensor]:
     """Every tensor in the dictionaries of a file, or in the network that it is."""
     if isinstance(content, nn.Module):
-        content = dict(content.state_dict())
+        content = dict(_tensors_by_name(content))
     for _, values in _dictionaries(content):
         yield from (value for value in values.values() if isinstance(value, torch.Tensor))
+
+
+def _tensors_by_name(net: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    """Of a network's state_dict; what else its modules may keep there is left out."""
+    return ((key, value) for key, value in net.state_dict().items() if isinstance(value, torch.Tensor))
+
+
+def _refuse_quantized(content: Any, path: Path) -> None:
+    """Raise :class:`FramiError` where a network, or the only weights, are those of torch.ao's quantized layers."""
+    if isinstance(content, nn.Module):
+        quantized = [name for name, module in content.named_modules()
+                     if type(module).__module__.startswith(QUANTIZED)]
+    elif find_state_dicts(content):
+        return
+    else:
+        quantized = [str(key) for _, values in _dictionaries(content) for key in values if PACKED in str(key)]
+    if quantized:
+        raise FramiError(f"{path} is quantized ({quantized[0]}): its weights are packed as integers.",
+                         "Inversion needs gradients: ask for the weights in float32, from before the quantization.")
 
 
 def _read(read: Callable[[Path], Any], path: Path) -> Any:

@@ -3,6 +3,7 @@
 import argparse
 import os
 import pickle
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -102,6 +103,28 @@ def test_a_pickle_that_torch_did_not_write(tmp_path: Path) -> None:
     path.write_bytes(pickle.dumps({"weight": [1, 2, 3]}))
     with pytest.raises(FramiError, match="damaged"):
         read_content(path, trust=False)
+
+
+def test_quantized_layers_are_called_so(tmp_path: Path) -> None:
+    path, net = tmp_path / "teacher.pt", nn.Sequential(nn.Conv1d(2, 4, 1), nn.Linear(4, 3))
+    with warnings.catch_warnings():  # torch.ao is deprecated, and its files are there
+        warnings.simplefilter("ignore")
+        net = torch.ao.quantization.quantize_dynamic(net, {nn.Linear})
+        for content, trust in ((net, True), (net.state_dict(), False), ({"model": net.state_dict()}, False)):
+            torch.save(content, path)
+            with pytest.raises(FramiError, match="is quantized") as raised:
+                read_content(path, trust)
+            assert "float32" in raised.value.hint
+        torch.save({"float": nn.Linear(4, 3).state_dict(), "int8": net.state_dict()}, path)
+        assert find_state_dicts(read_content(path, trust=False)).keys() == {"float"}
+
+
+def test_what_a_network_keeps_beside_tensors_is_left_out() -> None:
+    class Keeping(nn.Linear):
+        def get_extra_state(self) -> dict[str, int]:
+            return {"epoch": 3}
+
+    assert find_state_dicts(Keeping(2, 3))[""].keys() == {"weight", "bias"}
 
 
 def test_state_dicts_are_found_in_checkpoints(weights: dict) -> None:
