@@ -47,7 +47,7 @@ def fit(network: nn.Module, candidates: dict[str, Weights], path: Path, architec
     place, weights = next(iter(fitting.items()))
     refuse_other_kinds(weights, expected, path)
     weights = {key: value.to(expected[key].dtype) for key, value in weights.items()}
-    refuse_non_finite(weights, path)
+    refuse_non_finite(weights, path, network)
     expected.update(weights)  # it also holds versions: a BatchNorm without a counter asks for one where none is said
     network.load_state_dict(expected)
     return place
@@ -96,10 +96,14 @@ def refuse_other_kinds(weights: Weights, expected: Weights, path: Path) -> None:
                          "Quantized, sparse and complex weights are not read; ask for the checkpoint in float32.")
 
 
-def refuse_non_finite(weights: Weights, path: Path) -> None:
-    """Raise :class:`FramiError` naming the tensors that hold NaN or infinity."""
-    broken = [key for key, value in weights.items()
-              if isinstance(value, Tensor) and value.is_floating_point() and not torch.isfinite(value).all()]
+def refuse_non_finite(weights: Weights, path: Path, network: nn.Module) -> None:
+    """Raise :class:`FramiError` naming the tensors that hold NaN, or infinity where it cannot be meant.
+
+    Masks hold it, and they are buffers of ``network``; parameters and BatchNorm statistics must be finite.
+    """
+    masks = {name for name, _ in network.named_buffers() if not name.endswith(STATISTICS)}
+    broken = [key for key, value in weights.items() if isinstance(value, Tensor) and value.is_floating_point()
+              and not (~torch.isnan(value) if key in masks else torch.isfinite(value)).all()]
     if broken:
         raise FramiError(f"{path} holds NaN or infinite values in {_some(broken)}.",
                          "Its training diverged, or the file is damaged; ask for another checkpoint.")

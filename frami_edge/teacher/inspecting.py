@@ -93,7 +93,7 @@ def inspect(path: Path, card: Path | None = None, arch: str | None = None, trust
     found = Inspection(path, sha256(path))
     if checkpoints.is_checkpoint(content):
         restored = checkpoints.restore(content, path, arch, trust)
-        refuse_non_finite(restored.network.state_dict(), path)
+        refuse_non_finite(restored.network.state_dict(), path, restored.network)
         net: nn.Module | None = restored.network
         found.kind, found.architecture = f"frami-edge checkpoint, {restored.network.name}", restored.network.name
         found.card, found.card_at = restored.card, "inside"
@@ -172,7 +172,7 @@ def _read_card(found: Inspection, card: Path | None) -> None:
 def _vendors_network(found: Inspection, content: object, arch: str | None, trust: bool) -> nn.Module | None:
     if isinstance(content, nn.Module) and arch is None:
         found.kind = f"whole module, {type(content).__name__}"
-        refuse_non_finite(content.state_dict(), found.path)
+        refuse_non_finite(content.state_dict(), found.path, content)
         return content
     candidates = find_state_dicts(content)
     if not candidates:

@@ -98,6 +98,17 @@ def test_values_that_are_not_finite_are_named(weights: dict[str, Tensor], value:
         fitted({"": broken})
 
 
+def test_a_mask_may_be_infinite_and_statistics_may_not() -> None:
+    network = nn.Sequential(nn.Conv1d(2, 3, 1), nn.BatchNorm1d(3))
+    network.register_buffer("mask", torch.zeros(4, 4))
+    weights = network.state_dict() | {"mask": torch.full((4, 4), -torch.inf).triu(1)}
+    fit(network, {"": weights}, FILE, "a.py:b")
+    assert torch.equal(network.mask, weights["mask"])
+    for broken in ({"mask": torch.full((4, 4), torch.nan)}, {"1.running_var": torch.full((3,), torch.inf)}):
+        with pytest.raises(FramiError, match=f"NaN or infinite values in {next(iter(broken))}"):
+            fit(network, {"": weights | broken}, FILE, "a.py:b")
+
+
 def test_nothing_is_loaded_when_it_does_not_fit(weights: dict[str, Tensor]) -> None:
     network = networks.build("wrn16", 7)
     before = {key: value.clone() for key, value in network.state_dict().items()}
