@@ -1,5 +1,6 @@
 """Weights are put into a network key by key, or not at all, and the user is told which keys stand in the way."""
 
+import itertools
 from collections.abc import Iterable, Iterator, Set
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from frami_edge.errors import FramiError
 Weights = dict[str, Tensor]
 
 PREFIXES = ("module.", "_orig_mod.", "model.")  # DataParallel, torch.compile, Lightning
+DEEPEST = 6  # prefixes that are taken off one after another, at most
 SHOWN = 4  # keys named in an error before "and N more"
 STATISTICS = ("running_mean", "running_var")
 COUNTER = "num_batches_tracked"
@@ -32,19 +34,24 @@ def fit(network: nn.Module, candidates: dict[str, Weights], path: Path, architec
         raise FramiError(f"{path} holds no state_dict.", "A dictionary of tensors by name is expected.")
     expected = network.state_dict()
     unsaved = dict(network.named_buffers()).keys() - expected.keys()  # programs hold those too
-    fitting = {place: matched for place, weights in candidates.items()
+    fitting = {(place, ""): matched for place, weights in candidates.items()
                if (matched := match(weights, expected, unsaved)) is not None}
+    fitting = fitting or {(place, prefix): matched for place, weights in candidates.items()
+                          for prefix, matched in match_within(weights, expected, unsaved).items()}
     if len(fitting) > 1:
+        named = ", ".join(".".join(filter(None, (place, f"{prefix}*" if prefix else ""))) for place, prefix in fitting)
         raise FramiError(
-            f"{path} holds several state_dicts that fit {architecture}: {', '.join(fitting)}.",
-            f"Keep the one that is meant: torch.save(torch.load(FILE){_path(list(fitting)[-1])}, 'teacher.pt')",
+            f"{path} holds several state_dicts that fit {architecture}: {named}.",
+            f"Keep the one that is meant: torch.save({_expression(*list(fitting)[-1])}, 'teacher.pt')",
         )
     if not fitting:
-        spellings = (spelling for weights in candidates.values() for spelling in _spellings(weights))
-        closest = max(spellings, key=lambda weights: len(weights.keys() & expected.keys()))
+        spellings = [("", spelling) for weights in candidates.values() for spelling in _spellings(weights)]
+        spellings += [each for weights in candidates.values() for each in _within(weights)]
+        prefix, closest = max(spellings, key=lambda each: len(each[1].keys() & expected.keys()))
         raise FramiError(f"{path} does not fit {architecture}: {difference(closest, expected)}",
-                         "Compare the architecture, and the number of labels and Mel bands, with the card.")
-    place, weights = next(iter(fitting.items()))
+                         "Compare the architecture, and the number of labels and Mel bands, with the card."
+                         + (f" These are the keys that begin with '{prefix}', which was taken off." if prefix else ""))
+    (place, _), weights = next(iter(fitting.items()))
     refuse_other_kinds(weights, expected, path)
     weights = {key: value.to(expected[key].dtype) for key, value in weights.items()}
     refuse_non_finite(weights, path, network)
@@ -64,10 +71,20 @@ def match(weights: Weights, expected: Weights, ignored: Set[str] = frozenset()) 
     return None
 
 
+def match_within(weights: Weights, expected: Weights, ignored: Set[str] = frozenset()) -> dict[str, Weights]:
+    """The parts of ``weights`` that are those of ``expected``, by the prefix that their names share.
+
+    Training code keeps more than the network under names like ``net.``: a criterion, metrics, a front-end.
+    """
+    return {prefix: matched for prefix, part in _within(weights, _least(expected))
+            if (matched := match(part, expected, ignored)) is not None}
+
+
 def same_keys(weights: Weights, expected: Weights) -> bool:
     """Whether the names are those of ``expected``, whatever the shapes."""
     counters = {key for key in expected if key.endswith(COUNTER)}
-    return any(renamed.keys() | counters == expected.keys() for renamed in _spellings(weights))
+    spellings = itertools.chain(_spellings(weights), (part for _, part in _within(weights, _least(expected))))
+    return any(renamed.keys() | counters == expected.keys() for renamed in spellings)
 
 
 def difference(weights: Weights, expected: Weights) -> str:
@@ -119,6 +136,28 @@ def _spellings(weights: Weights) -> Iterator[Weights]:
         yield weights
 
 
+def _within(weights: Weights, least: int = 1, deepest: int = DEEPEST) -> Iterator[tuple[str, Weights]]:
+    """What lies under each first part of the names, and under the parts that follow, by the prefix taken off.
+
+    Only what has ``least`` keys or more; names of a hostile file may have any number of parts.
+    """
+    parts: dict[str, Weights] = {}
+    for key, value in weights.items():
+        first, dot, rest = key.partition(".")
+        if dot:
+            parts.setdefault(f"{first}.", {})[rest] = value
+    for prefix, part in parts.items():
+        if len(part) >= least:
+            yield prefix, part
+            if deepest > 1:
+                yield from ((prefix + inner, each) for inner, each in _within(part, least, deepest - 1))
+
+
+def _least(expected: Weights) -> int:
+    """How many keys a state_dict has at least that fits."""
+    return max(1, sum(not key.endswith(COUNTER) for key in expected))
+
+
 def _shared_prefix(weights: Weights) -> str | None:
     return next((prefix for prefix in PREFIXES if all(key.startswith(prefix) for key in weights)), None)
 
@@ -128,9 +167,12 @@ def _same_shape(value: Tensor, wanted: Tensor) -> bool:
     return is_lazy(wanted) or value.shape == wanted.shape
 
 
-def _path(place: str) -> str:
-    """``ema.shadow`` as it is typed: ``['ema']['shadow']``."""
-    return "".join(f"[{key!r}]" for key in place.split(".") if place)
+def _expression(place: str, prefix: str) -> str:
+    """What gives the weights of ``ema.shadow``, as it is typed: ``torch.load(FILE)['ema']['shadow']``."""
+    weights = "torch.load(FILE)" + "".join(f"[{key!r}]" for key in place.split(".") if place)
+    if not prefix:
+        return weights
+    return f"{{key[{len(prefix)}:]: value for key, value in {weights}.items() if key.startswith({prefix!r})}}"
 
 
 def _some(items: Iterable[str]) -> str:

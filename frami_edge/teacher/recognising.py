@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 
 from frami_edge import networks
-from frami_edge.teacher.fitting import Weights, match, same_keys
+from frami_edge.teacher.fitting import Weights, match, match_within, same_keys
 from frami_edge.teacher.inputs import USUAL_BANDS
 
 OTHER_BANDS = tuple(n for n in range(8, 129) if n not in USUAL_BANDS)  # tried where no usual number fits
@@ -69,11 +69,15 @@ def _bands(name: str, classes: int, weights: Weights) -> tuple[int, ...]:
         return ()
     other = _empty(name, classes, USUAL_BANDS[1])
     if all(usual[key].shape == other[key].shape for key in usual):  # it averages over the bands
-        return USUAL_BANDS if match(weights, usual) else ()
+        return USUAL_BANDS if _fits(weights, usual) else ()
     for bands in (USUAL_BANDS, OTHER_BANDS):
-        if fitting := tuple(n for n in bands if match(weights, _empty(name, classes, n)) is not None):
+        if fitting := tuple(n for n in bands if _fits(weights, _empty(name, classes, n))):
             return fitting
     return ()
+
+
+def _fits(weights: Weights, expected: Weights) -> bool:
+    return match(weights, expected) is not None or bool(match_within(weights, expected))
 
 
 def _empty(name: str, classes: int, n_mels: int) -> Weights:

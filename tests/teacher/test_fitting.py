@@ -26,7 +26,8 @@ def fitted(candidates: dict[str, dict[str, Tensor]], classes: int = 5) -> dict[s
     return network.state_dict()
 
 
-@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "model.", "module._orig_mod.", "model.module."])
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "model.", "module._orig_mod.", "model.module.", "net.",
+                                    "body.module.", "model.net.backbone."])
 def test_prefixes_of_wrappers_are_taken_off(weights: dict[str, Tensor], prefix: str) -> None:
     loaded = fitted({"": {prefix + key: value for key, value in weights.items()}})
     assert all(torch.equal(loaded[key], weights[key]) for key in weights)
@@ -43,10 +44,31 @@ def test_a_file_of_no_weights_fits_nothing() -> None:
         fitted({"": {}})
 
 
-def test_a_prefix_that_not_all_keys_share_stays(weights: dict[str, Tensor]) -> None:
-    mixed = {f"model.{key}": value for key, value in weights.items()} | {"criterion.weight": torch.ones(5)}
-    with pytest.raises(FramiError, match="unexpected"):
-        fitted({"": mixed})
+@pytest.mark.parametrize("prefix", ["model.", "net.", "body.module."])
+def test_what_training_kept_beside_the_network_is_left_out(weights: dict[str, Tensor], prefix: str) -> None:
+    mixed = {"mel.spectrogram.window": torch.ones(400), "criterion.weight": torch.ones(5), "val_acc.tp": torch.ones(5)}
+    loaded = fitted({"": mixed | {prefix + key: value for key, value in weights.items()}})
+    assert all(torch.equal(loaded[key], weights[key]) for key in weights)
+
+
+def test_two_networks_under_prefixes_are_left_to_the_user(weights: dict[str, Tensor]) -> None:
+    both = {f"{prefix}.{key}": value for prefix in ("student", "ema.module") for key, value in weights.items()}
+    with pytest.raises(FramiError, match=r"several state_dicts that fit wrn16: state.student.\*, state.ema.module.\*"
+                       ) as raised:
+        fitted({"state": both})
+    assert ("{key[11:]: value for key, value in torch.load(FILE)['state'].items() if key.startswith('ema.module.')}"
+            in raised.value.hint)
+
+
+def test_the_prefix_of_what_does_not_fit_is_told(weights: dict[str, Tensor]) -> None:
+    with pytest.raises(FramiError, match=r"wrn16: classifier.weight is \(5, 1280\) in the file") as raised:
+        fitted({"": {f"net.{key}": value for key, value in weights.items()}}, classes=7)
+    assert "begin with 'net.'" in raised.value.hint
+
+
+def test_a_name_of_very_many_parts(weights: dict[str, Tensor]) -> None:
+    with pytest.raises(FramiError, match="does not fit"):
+        fitted({"": {"." * 100000: torch.ones(1)}})
 
 
 def test_half_precision_and_missing_counters(weights: dict[str, Tensor]) -> None:
@@ -81,7 +103,7 @@ def test_missing_and_unexpected_keys_are_counted_and_named(weights: dict[str, Te
                                          r"unexpected \(fc.weight, fc.bias\)"):
         fitted({"": renamed})
     with pytest.raises(FramiError, match=r"and \d+ more"):
-        fitted({"": {f"body.{key}": value for key, value in weights.items()}})
+        fitted({"": {f"{key}_body": value for key, value in weights.items()}})
 
 
 def test_missing_statistics_are_called_by_name(weights: dict[str, Tensor]) -> None:
