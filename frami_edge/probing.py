@@ -17,7 +17,9 @@ from frami_edge.pooling import Form, as_attention, exactly
 
 STAGE_TAPS = 4
 CANDIDATES = 8  # of the last outputs along time that may be the frame-level state
+SHOWN = 4  # of the parts of an output, in words
 BATCHES = 2, 3  # of the two probes
+WRAP = "wrap it in model.py so that forward(x) takes the features alone and returns (batch, classes)"
 MORE_FRAMES = 64  # of the second probe; far enough for a network that strides time by 64
 
 Call = Callable[[Tensor], Any]  # (batch, n_mels, frames) -> whatever the network gives
@@ -46,7 +48,10 @@ def find_taps(net: nn.Module, call: Call, n_mels: int, frames: int, classes: int
     first = trace(net, call, probe(BATCHES[0], n_mels, frames))
     if first.error is not None:
         raise FramiError(f"{type(net).__name__} does not take clips of {n_mels} Mel bands and {frames} frames: "
-                         f"{first.error}", "Compare layout, n_mels and the clips' length with its description.")
+                         f"{first.error}", _what_to_do(first.error))
+    if unlike := unlike_rows(first.output, BATCHES[0], classes):
+        raise FramiError(f"{type(net).__name__} gives {unlike} for {BATCHES[0]} clips: {described(first.output)}.",
+                         f"With --arch model.py:build, {WRAP}.")
     if not clip_output(first.output, BATCHES[0], classes).isfinite().all():
         raise FramiError(f"The output of {type(net).__name__} is not finite.", "Its weights may be damaged.")
     second, fixed = _second_trace(net, call, n_mels, frames)
@@ -100,6 +105,50 @@ def trace(net: nn.Module, call: Call, x: Tensor) -> Trace:
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _what_to_do(error: Exception) -> str:
+    """About an error of the vendor's code when it was given features."""
+    said = str(error)
+    if isinstance(error, TypeError) and "required positional argument" in said:
+        return f"It wants more than features. With --arch model.py:build, {WRAP}."
+    if any(words in said for words in ("Torch not compiled with CUDA", "No CUDA GPUs", "Found no NVIDIA driver")):
+        return ("Its code moves tensors to a GPU by itself (.cuda()). Let model.py use the device of its input instead: "
+                "x.device.")
+    return "Compare layout, n_mels and the clips' length with its description."
+
+
+def unlike_rows(output: Any, batch: int, classes: int | None = None) -> str:
+    """What makes an output that holds no (batch, classes) be something else than that; empty where it is of the usual
+    kinds, whatever their number of classes."""
+    values = list(output.values()) if isinstance(output, dict) else output
+    values = values if isinstance(values, tuple | list) else [values]
+    tensors = [value for value in values if isinstance(value, Tensor)]
+    if any(value.is_floating_point() and value.dim() >= 2 and value.shape[:2] == (batch, classes) for value in tensors):
+        return ""
+    if any(isinstance(value, dict | tuple | list) for value in values):
+        return "outputs within outputs"
+    if not tensors:
+        return "no tensor"
+    if any(not value.is_floating_point() for value in tensors):
+        return "whole numbers (the best classes alone?)"
+    if all(value.shape in ((batch,), (batch, 1)) for value in tensors):
+        return "one number for each clip"
+    return ""
+
+
+def described(output: Any, deepest: int = 3) -> str:
+    """The kinds and shapes in an output: ``{'outputs': {'logits': (2, 3)}}``."""
+    if isinstance(output, Tensor):
+        kind = "" if output.is_floating_point() else f" {output.dtype}".replace("torch.", "")
+        return f"{tuple(output.shape)}{kind}"
+    if isinstance(output, dict | tuple | list) and deepest:
+        named = output.items() if isinstance(output, dict) else enumerate(output)
+        parts = [f"{key!r}: {described(value, deepest - 1)}" if isinstance(output, dict)
+                 else described(value, deepest - 1) for key, value in list(named)[:SHOWN]]
+        more = ["..."] if len(output) > SHOWN else []
+        return f"{{{', '.join(parts + more)}}}" if isinstance(output, dict) else f"[{', '.join(parts + more)}]"
+    return type(output).__name__
 
 
 def _second_trace(net: nn.Module, call: Call, n_mels: int, frames: int) -> tuple[Trace, bool]:

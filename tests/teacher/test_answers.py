@@ -40,6 +40,33 @@ def test_outputs_in_tuples_dictionaries_and_maps(wrap: object) -> None:
     assert list(teacher.batch_norms()) == ["bn"]  # the others never run, or keep nothing
 
 
+@pytest.mark.parametrize("wrap,told", [
+    (lambda y: {"outputs": {"logits": y}}, r"outputs within outputs for 2 clips: \{'outputs': \{'logits': \(2, 3\)\}\}"),
+    (lambda y: y.topk(2), r"whole numbers .*: \[\(2, 2\), \(2, 2\) int64\]"), (lambda y: y.argmax(1), "whole numbers"),
+    (lambda y: y[:, :1], r"one number for each clip for 2 clips: \(2, 1\)"), (lambda y: None, "no tensor .*NoneType"),
+])
+def test_outputs_that_a_wrapper_would_put_right(wrap: object, told: str) -> None:
+    with pytest.raises(FramiError, match=told) as raised:
+        Teacher(Headed(wrap), CARD.model_copy(update={"layout": "BFT"}))
+    assert "forward(x) takes the features alone and returns (batch, classes)" in raised.value.hint
+
+
+def test_hints_fit_what_the_code_of_a_vendor_says() -> None:
+    class Lengths(Headed):
+        def forward(self, x: Tensor, length: Tensor) -> object:  # type: ignore[override]
+            return super().forward(x)
+
+    class Cuda(Headed):
+        def forward(self, x: Tensor) -> object:
+            raise AssertionError("Torch not compiled with CUDA enabled")
+
+    card = CARD.model_copy(update={"layout": "BFT"})
+    for net, hint in ((Lengths(lambda y: y), "forward(x) takes the features alone"), (Cuda(lambda y: y), "x.device")):
+        with pytest.raises(FramiError, match="'length'|not compiled with CUDA") as raised:
+            Teacher(net, card)
+        assert hint in raised.value.hint
+
+
 @pytest.mark.parametrize("kind", ["logits", "softmax", "log_softmax"])
 @pytest.mark.parametrize("declared", ["logits", "softmax", "log_softmax"])
 def test_the_declared_kind_of_output_is_checked(kind: str, declared: str) -> None:
