@@ -6,6 +6,7 @@ first: what the module gives with what the card's front-end gives, and the answe
 with those it gave before.
 """
 
+import contextlib
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from frami_edge._torchaudio import torchaudio
 from frami_edge.card import TeacherCard
 from frami_edge.dialect import MelSpec
 from frami_edge.errors import EXIT_USAGE, FramiError, nearest
@@ -104,6 +106,7 @@ def behind_front_end(net: nn.Module, card: TeacherCard, features_at: str | None 
         raise FramiError(f"The network has no module '{place}'." if place else
                          "The network takes waveforms, and no torchaudio transform in it makes their features.",
                          nearest(place, names) if place else ELSEWHERE, exit_code=EXIT_USAGE)
+    _refuse_resampling(net, card)
     if found:
         card = _with_settings(card, found.settings, found.sample_rate)
     frontend = MelFrontend(card.frontend, card.clip.sample_rate)
@@ -146,12 +149,37 @@ def _with_settings(card: TeacherCard, settings: dict[str, Any], sample_rate: int
     """The card with a network's own settings wherever it says nothing itself."""
     if sample_rate != card.clip.sample_rate and "sample_rate" in card.clip.model_fields_set:
         raise FramiError(f"The card says {card.clip.sample_rate} Hz, and the network's front-end {sample_rate} Hz.",
-                         f"Write sample_rate = {sample_rate} in the card's [clip].")
+                         f"Write sample_rate = {sample_rate} in the card's [clip]; where the network resamples to that "
+                         "first, leave this out in model.py.")
     said = card.frontend.model_dump(exclude_unset=True)
     content = card.model_dump()
     content["frontend"] = settings | said
     content["clip"]["sample_rate"] = sample_rate
     return TeacherCard.parse(content, "With the settings of the network's own transforms, the card")
+
+
+@torch.no_grad()
+def _refuse_resampling(net: nn.Module, card: TeacherCard) -> None:
+    """Raise :class:`FramiError` where a torchaudio Resample runs in it: the card's front-end starts from clips."""
+    ran: list[str] = []
+
+    def keep(name: str) -> Callable[..., None]:
+        return lambda *_: ran.append(name)
+
+    resamplers = {name: module for name, module in net.named_modules()
+                  if isinstance(module, torchaudio.transforms.Resample) and module.orig_freq != module.new_freq}
+    hooks = [module.register_forward_hook(keep(name)) for name, module in resamplers.items()]
+    signal = test_signals(card)[0]
+    for wave in (signal, signal.unsqueeze(1)) if resamplers else ():
+        with contextlib.suppress(Exception):  # the vendor's code may raise anything
+            net(wave)
+    for hook in hooks:
+        hook.remove()
+    if ran:
+        module = resamplers[ran[0]]
+        raise FramiError(f"The network resamples from {module.orig_freq} to {module.new_freq} Hz before its front-end "
+                         f"('{ran[0]}').", f"Leave that out in model.py, and write sample_rate = {module.new_freq} in "
+                         "the card's [clip]: clips are brought to that rate before.")
 
 
 @torch.no_grad()

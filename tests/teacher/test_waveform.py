@@ -106,6 +106,31 @@ class Several(Logarithm):
         self.other = T.MelSpectrogram(16000, n_mels=10)
 
 
+class Resampling(nn.Module):
+    """Halves the rate of its clips before its front-end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.half, self.unused = T.Resample(16000, 8000), T.Resample(48000, 8000)
+        self.mel = T.MelSpectrogram(8000, n_fft=256, n_mels=24)
+        self.behind = Behind(24)
+
+    def forward(self, wave: Tensor) -> Tensor:
+        return self.behind(torch.log(self.mel(self.half(wave)) + 1e-6))
+
+
+class Raw(nn.Module):
+    """As M5: its first layer hears the waveform itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv1d(1, 8, 80, 16), nn.BatchNorm1d(8), nn.ReLU())
+        self.last = nn.Linear(8, 3)
+
+    def forward(self, wave: Tensor) -> Tensor:
+        return self.last(self.layers(wave).mean(2))
+
+
 class Peeking(Logarithm):
     """Hears the waveform past its front-end."""
 
@@ -177,6 +202,8 @@ WRONG = MelSpec(n_mels=24, mel_scale="slaney")
     (Cut, CARD, None, "No gradient"),
     (Twice, CARD, None, "runs 2 times"),
     (Several, CARD, None, "several front-ends"),
+    (Resampling, CARD, None, "resamples from 16000 to 8000 Hz before its front-end \\('half'\\)"),
+    (Resampling, CARD.model_copy(update={"clip": Clip(sample_rate=16000)}), None, "resamples from 16000"),
     (Cepstra, CARD.model_copy(update={"clip": Clip(sample_rate=8000)}), None, "16000 Hz"),
     (Cepstra, CARD.model_copy(update={"layout": "BFT"}), "mfcc", "layout is BFT"),
 ])
