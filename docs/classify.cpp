@@ -1,11 +1,11 @@
-// Labels raw sound on stdin: mono, 16-bit little-endian, at the model's own sample rate, which it prints.
+// Labels raw sound on stdin: mono, 16-bit little-endian, at the model's own sample rate.
 //
-//     c++ -std=c++17 -O2 classify.cpp -I include/onnxruntime -lonnxruntime -o classify
-//     ffmpeg -v error -i dog.flac -f s16le -ac 1 -ar 16000 - | ./classify student.onnx
+//     c++ -std=c++17 -O2 classify.cpp -I /usr/include/onnxruntime -lonnxruntime -o classify
+//     ffmpeg -v error -i dog.flac -f s16le -ac 1 -ar 16000 - | ./classify student.onnx 16000
 //
-// Labels and sample rate come from the file's metadata. A model at another rate than 16000 needs another -ar. Clips
-// are best as long as those of the training, and are not brought to that length here ("seconds" and "preparation" in
-// frami.clip say how); shorter and longer ones work.
+// The second argument is the rate of the sound; nothing is resampled here, so another rate than the model's is refused.
+// Clips are not brought to the length of training either: bring them to it first ("seconds" and "preparation" in
+// frami.clip say how). Where preparation is not "crop", a model may ignore what is longer.
 
 #include <algorithm>
 #include <cmath>
@@ -38,7 +38,7 @@ static std::vector<std::string> strings(const std::string& json) {
 }
 
 int main(int count, char** arguments) try {
-    if (count != 2) return std::fprintf(stderr, "usage: %s MODEL.onnx < sound.raw\n", arguments[0]), 2;
+    if (count != 3) return std::fprintf(stderr, "usage: %s MODEL.onnx RATE < sound.raw\n", arguments[0]), 2;
     Ort::Env environment(ORT_LOGGING_LEVEL_ERROR);
     Ort::SessionOptions options;
     options.SetIntraOpNumThreads(1);
@@ -46,7 +46,10 @@ int main(int count, char** arguments) try {
     const auto labels = strings(metadata(session, "frami.labels"));
     if (labels.empty()) return std::fprintf(stderr, "%s is not from frami-edge export\n", arguments[1]), 3;
 
-    std::fprintf(stderr, "listening at %s Hz\n", metadata(session, "sample_rate").c_str());
+    const std::string rate = metadata(session, "sample_rate");
+    if (rate != arguments[2])
+        return std::fprintf(stderr, "the model hears %s Hz, not %s\n", rate.c_str(), arguments[2]), 2;
+
     std::vector<float> wave;
     for (int16_t sample; std::fread(&sample, sizeof sample, 1, stdin) == 1;) wave.push_back(sample / 32768.0f);
     if (wave.empty()) return std::fprintf(stderr, "no sound on stdin\n"), 3;
