@@ -19,7 +19,8 @@ STAGE_TAPS = 4
 CANDIDATES = 8  # of the last outputs along time that may be the frame-level state
 SHOWN = 4  # of the parts of an output, in words
 BATCHES = 2, 3  # of the two probes
-WRAP = "wrap it in model.py so that forward(x) takes the features alone and returns (batch, classes)"
+WRAP = ("Wrap it in model.py, the code that builds it, so that forward(x) takes the features alone and returns "
+        "(batch, classes).")
 MORE_FRAMES = 64  # of the second probe; far enough for a network that strides time by 64
 
 Call = Callable[[Tensor], Any]  # (batch, n_mels, frames) -> whatever the network gives
@@ -51,7 +52,7 @@ def find_taps(net: nn.Module, call: Call, n_mels: int, frames: int, classes: int
                          f"{first.error}", _what_to_do(first.error))
     if unlike := unlike_rows(first.output, BATCHES[0], classes):
         raise FramiError(f"{type(net).__name__} gives {unlike} for {BATCHES[0]} clips: {described(first.output)}.",
-                         f"With --arch model.py:build, {WRAP}.")
+                         WRAP)
     if not clip_output(first.output, BATCHES[0], classes).isfinite().all():
         raise FramiError(f"The output of {type(net).__name__} is not finite.", "Its weights may be damaged.")
     second, fixed = _second_trace(net, call, n_mels, frames)
@@ -111,10 +112,9 @@ def _what_to_do(error: Exception) -> str:
     """About an error of the vendor's code when it was given features."""
     said = str(error)
     if isinstance(error, TypeError) and "required positional argument" in said:
-        return f"It wants more than features. With --arch model.py:build, {WRAP}."
+        return f"It wants more than features. {WRAP}"
     if any(words in said for words in ("Torch not compiled with CUDA", "No CUDA GPUs", "Found no NVIDIA driver")):
-        return ("Its code moves tensors to a GPU by itself (.cuda()). Let model.py use the device of its input instead: "
-                "x.device.")
+        return "Its code moves tensors to a GPU by itself. Let model.py take the device of its input: x.device."
     return "Compare layout, n_mels and the clips' length with its description."
 
 
@@ -126,11 +126,12 @@ def unlike_rows(output: Any, batch: int, classes: int | None = None) -> str:
     tensors = [value for value in values if isinstance(value, Tensor)]
     if any(value.is_floating_point() and value.dim() >= 2 and value.shape[:2] == (batch, classes) for value in tensors):
         return ""
-    if any(isinstance(value, dict | tuple | list) for value in values):
+    rows = [value.shape for value in tensors if value.is_floating_point() and value.dim() >= 2]
+    if not rows and any(isinstance(value, dict | tuple | list) for value in values):
         return "outputs within outputs"
     if not tensors:
         return "no tensor"
-    if any(not value.is_floating_point() for value in tensors):
+    if any(not value.is_floating_point() and (not rows or value.shape in rows) for value in tensors):
         return "whole numbers (the best classes alone?)"
     if all(value.shape in ((batch,), (batch, 1)) for value in tensors):
         return "one number for each clip"

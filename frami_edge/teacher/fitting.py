@@ -62,12 +62,16 @@ def fit(network: nn.Module, candidates: dict[str, Weights], path: Path, architec
 
 def match(weights: Weights, expected: Weights, ignored: Set[str] = frozenset()) -> Weights | None:
     """``weights`` under the names of ``expected``, but for ``ignored`` ones; None where a key or a shape differs."""
-    for renamed in _spellings(weights):
-        renamed = {key: value for key, value in renamed.items() if key not in ignored}
-        counters = {key: value for key, value in expected.items() if key.endswith(COUNTER)}
-        renamed = counters | renamed  # old checkpoints have none, and nothing here depends on them
-        if renamed.keys() == expected.keys() and all(_same_shape(renamed[key], expected[key]) for key in expected):
-            return {key: renamed[key] for key in expected}
+    found = (_match_as_named(renamed, expected, ignored) for renamed in _spellings(weights))
+    return next((matched for matched in found if matched is not None), None)
+
+
+def _match_as_named(weights: Weights, expected: Weights, ignored: Set[str]) -> Weights | None:
+    weights = {key: value for key, value in weights.items() if key not in ignored}
+    counters = {key: value for key, value in expected.items() if key.endswith(COUNTER)}
+    weights = counters | weights  # old checkpoints have none, and nothing here depends on them
+    if weights.keys() == expected.keys() and all(_same_shape(weights[key], expected[key]) for key in expected):
+        return {key: weights[key] for key in expected}
     return None
 
 
@@ -77,7 +81,7 @@ def match_within(weights: Weights, expected: Weights, ignored: Set[str] = frozen
     Training code keeps more than the network under names like ``net.``: a criterion, metrics, a front-end.
     """
     return {prefix: matched for prefix, part in _within(weights, _least(expected))
-            if (matched := match(part, expected, ignored)) is not None}
+            if (matched := _match_as_named(part, expected, ignored)) is not None}
 
 
 def same_keys(weights: Weights, expected: Weights) -> bool:
