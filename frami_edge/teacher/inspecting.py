@@ -23,6 +23,7 @@ from frami_edge.teacher.opening import OpenedTeacher, open_teacher
 from frami_edge.teacher.reading import find_state_dicts, read_content
 from frami_edge.teacher.recognising import Match, WeightsFound, describe, recognise
 from frami_edge.teacher.taps import BatchNorm, Teacher, output_kind
+from frami_edge.teacher.transforms import RAW, find_transforms
 
 DEAD_VARIANCE, DEAD_WEIGHT = 1e-6, 1e-4  # of the layer's median variance, of its largest weight
 HOP = 160  # of the provisional card: only the number of frames matters
@@ -126,8 +127,7 @@ def look_at(net: nn.Module, card: TeacherCard | None = None, matches: list[Match
         networks.parameters(net), _batch_norms(net), _layouts(net, card, matches or []))
     layout = next((layout for layout in found.layouts if layout.n_mels), None)
     if layout is None:
-        found.problem = ("it takes waveforms: write layout = \"waveform\" in its card, and leave out of [frontend] "
-                         "what its torchaudio module says ('frami-edge distill' reads it)" if found.layouts else
+        found.problem = (_of_waveforms(net) if found.layouts else
                          "no usual layout, number of Mel bands or length gave one row of classes for each clip")
         shape = (card.frontend.rows, card.frames) if card else (64, 101)
         if not found.layouts and (said := inputs.complaint(net, *shape)):
@@ -226,6 +226,17 @@ def _check(found: Inspection, card: Path | None, arch: str | None, trust: bool) 
     except FramiError as error:
         found.card_problem = " ".join(filter(None, (error.problem, error.hint)))
         return None
+
+
+def _of_waveforms(net: nn.Module) -> str:
+    """What to do with a network that takes them."""
+    with contextlib.suppress(FramiError):  # several transforms: opening says which it can be
+        if find_transforms(net) is None:
+            return ("it takes waveforms, and has no torchaudio transform that makes their features: where another "
+                    "module of it makes log-Mels or MFCCs, write layout = \"waveform\" in its card and name that, "
+                    f"features_at = \"MODULE\". {RAW}")
+    return ("it takes waveforms: write layout = \"waveform\" in its card, and leave out of [frontend] what its "
+            "torchaudio module says ('frami-edge distill' reads it)")
 
 
 def _layouts(net: nn.Module, card: TeacherCard | None, matches: list[Match]) -> list[Layout]:

@@ -13,6 +13,8 @@ from frami_edge.frontend import analysis_window
 WINDOWS = ("hann", "hamming", "povey", "blackman")
 ELSEWHERE = "Describe the front-end in the card's [frontend], and name its last module with --features-at MODULE."
 
+RAW = "Networks on raw waveforms, with no Mel front-end, are not supported: inversion starts from features."
+
 
 class Found(NamedTuple):
     """The front-end of a network, as its transforms have it."""

@@ -20,8 +20,9 @@ from frami_edge.dialect import MelSpec
 from frami_edge.errors import EXIT_USAGE, FramiError, nearest
 from frami_edge.frontend import MelFrontend
 from frami_edge.hidden_states import clip_output
-from frami_edge.teacher.transforms import ELSEWHERE, find_transforms
+from frami_edge.teacher.transforms import ELSEWHERE, RAW, find_transforms
 
+OTHER = f"If another module of it makes log-Mels or MFCCs: {ELSEWHERE[0].lower()}{ELSEWHERE[1:]}"
 FEATURES_OFF = 0.01  # that the two front-ends may differ by, in standard deviations of the features
 ANSWERS_OFF = 0.01  # the same for the answers, in units of the largest one
 
@@ -105,7 +106,7 @@ def behind_front_end(net: nn.Module, card: TeacherCard, features_at: str | None 
     if place not in names:
         raise FramiError(f"The network has no module '{place}'." if place else
                          "The network takes waveforms, and no torchaudio transform in it makes their features.",
-                         nearest(place, names) if place else ELSEWHERE, exit_code=EXIT_USAGE)
+                         nearest(place, names) if place else f"{RAW} {OTHER}", exit_code=EXIT_USAGE)
     _refuse_resampling(net, card)
     if found:
         card = _with_settings(card, found.settings, found.sample_rate)

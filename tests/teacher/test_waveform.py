@@ -17,7 +17,7 @@ from frami_edge.frontend import MelFrontend
 from frami_edge.inversion.bank import Bank
 from frami_edge.inversion.synthesizer import make_synthesizer
 from frami_edge.teacher.drafting import draft
-from frami_edge.teacher.inspecting import inspect
+from frami_edge.teacher.inspecting import inspect, look_at
 from frami_edge.teacher.opening import open_teacher
 from frami_edge.teacher.taps import Teacher
 from frami_edge.teacher.waveform import behind_front_end
@@ -210,6 +210,14 @@ WRONG = MelSpec(n_mels=24, mel_scale="slaney")
 def test_what_cannot_be_is_said(make: type, card: TeacherCard, features_at: str | None, message: str) -> None:
     with pytest.raises(FramiError, match=message):
         behind_front_end(make(), card, features_at)
+
+
+def test_a_network_on_raw_waveforms_is_called_so() -> None:
+    with pytest.raises(FramiError, match="no torchaudio transform") as raised:
+        behind_front_end(Raw(), CARD)
+    assert "raw waveforms, with no Mel front-end, are not supported" in raised.value.hint
+    assert "raw waveforms, with no Mel front-end, are not supported" in look_at(Raw().eval()).problem
+    assert "raw" not in look_at(Logarithm().eval()).problem
 
 
 def test_a_vendors_files(tmp_path: Path) -> None:
