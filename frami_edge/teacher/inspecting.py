@@ -13,7 +13,7 @@ from frami_edge.card import CARD_NAME, FILL_IN, Clip, MelSpec, TeacherCard
 from frami_edge.errors import EXIT_USAGE, FramiError
 from frami_edge.factories import call, find_factory
 from frami_edge.files import sha256
-from frami_edge.probing import probe
+from frami_edge.probing import WRAP, described, probe
 from frami_edge.runtime.text import decoded
 from frami_edge.teacher import inputs
 from frami_edge.teacher.dialects import CardCheck, check_card
@@ -124,7 +124,11 @@ def look_at(net: nn.Module, card: TeacherCard | None = None, matches: list[Match
     of the last matrix, says which of several outputs is meant."""
     found = NetworkFound(
         type(net).__name__, sum(1 for module in net.modules() if list(module.parameters(recurse=False))),
-        networks.parameters(net), _batch_norms(net), _layouts(net, card, matches or []))
+        networks.parameters(net), _batch_norms(net), [])
+    if other := _answers_otherwise(net, card):  # before it is tried with hundreds of shapes
+        found.problem = other
+        return found
+    found.layouts = _layouts(net, card, matches or [])
     layout = next((layout for layout in found.layouts if layout.n_mels), None)
     if layout is None:
         found.problem = (_of_waveforms(net) if found.layouts else
@@ -226,6 +230,26 @@ def _check(found: Inspection, card: Path | None, arch: str | None, trust: bool) 
     except FramiError as error:
         found.card_problem = " ".join(filter(None, (error.problem, error.hint)))
         return None
+
+
+def _answers_otherwise(net: nn.Module, card: TeacherCard | None) -> str:
+    """What a network gives that runs with a usual input, and with none of them gives a row for each clip; else empty.
+
+    A tensor with another number of rows does not count: a network of one length may give that for others.
+    """
+    bands = (card.frontend.rows,) if card else inputs.USUAL_BANDS
+    frames = card.frames if card else inputs.USUAL_FRAMES[0]
+    first = ""
+    for name in inputs.MEL_LAYOUTS:
+        for n_mels in bands:
+            x = inputs.arrange(probe(2, n_mels, frames), name)
+            output = inputs.run(net, x)
+            if inputs.rows(output, 2) is not None:
+                return ""
+            if output is not None and not (isinstance(output, Tensor) and (not output.dim() or len(output) != 2)):
+                first = first or (f"given {tuple(x.shape)}, two clips of layout {name}, it gives {described(output)}: "
+                                  f"not one row of classes for each. {WRAP}")
+    return first if first and not inputs.takes_waveforms(net) else ""
 
 
 def _of_waveforms(net: nn.Module) -> str:

@@ -1,6 +1,7 @@
 """What is told about a teacher's file without its card, and about cards that cannot be right."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -202,6 +203,24 @@ def test_what_a_network_says_to_the_usual_input_is_told() -> None:
 
     problem = look_at(Two().eval()).problem
     assert "Of (2, 1, 64, 101) it says TypeError" in problem and "missing 1 required positional argument" in problem
+
+
+@pytest.mark.parametrize("wrap,told", [
+    (lambda y: {"outputs": {"logits": y}}, "it gives {'outputs': {'logits': (2, 4)}}"),
+    (lambda y: y.argmax(1), "it gives (2,) int64"), (lambda y: y[:, :1], "it gives (2, 1)"),
+])
+def test_an_output_that_is_not_understood_is_told_at_once(wrap: Callable, told: str) -> None:
+    class Wrapped(Vendor):
+        calls = 0
+
+        def forward(self, x: Tensor) -> object:  # type: ignore[override]
+            self.calls += 1
+            return wrap(super().forward(x))
+
+    net = Wrapped().eval()
+    problem = look_at(net).problem
+    assert f"given (2, 101, 64), two clips of layout BTF, {told}" in problem and "wrap it" in problem.lower()
+    assert net.calls < 50
 
 
 def test_one_length_alone_is_found() -> None:
