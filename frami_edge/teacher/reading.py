@@ -29,6 +29,9 @@ NOT_WEIGHTS = (
 )
 QUANTIZED = "torch.ao.nn.quantized"  # modules of torch.ao.quantization
 PACKED = "_packed_params"  # in the names of their weights
+MAIN = "__main__"
+SCRIPTS = ("It was saved whole by a script, whose classes nobody can import: ask for a state_dict, and name the code "
+           "that builds the network with --arch model.py:build.")
 SAFETENSORS = (".safetensors", "Convert it: torch.save(safetensors.torch.load_file(FILE), 'teacher.pt')")
 
 
@@ -68,11 +71,13 @@ def _read_pickled(path: Path, trust: bool) -> Any:
         raise _damaged(path, error) from error
     if not trust:
         raise FramiError(f"{path} cannot be read without running code: it wants {', '.join(wanted)}.",
+                         SCRIPTS if any(each.startswith(MAIN) for each in wanted) else
                          "Ask the vendor for a plain state_dict, or say --trust if you trust the file as a program.")
     try:
         return torch.load(path, map_location="cpu", weights_only=False)
     except (ModuleNotFoundError, AttributeError) as error:
         raise FramiError(f"{path} was saved as a whole object, and its code is not here: {error}.",
+                         SCRIPTS if MAIN in str(error) else
                          "Install the vendor's package, or ask for a plain state_dict.") from error
     except Exception as error:  # the code in the file may raise anything
         raise _damaged(path, error) from error

@@ -3,6 +3,7 @@
 import argparse
 import os
 import pickle
+import sys
 import warnings
 import zipfile
 from pathlib import Path
@@ -87,6 +88,18 @@ def test_code_in_a_file_is_named_and_not_run(tmp_path: Path, weights: dict, lega
     with pytest.raises(FramiError, match=r"without running code: it wants .*mkdir") as raised:
         read_content(path, trust=False)
     assert "--trust" in raised.value.hint and not witness.exists()
+
+
+@pytest.mark.parametrize("trust", [False, True])
+def test_a_module_that_a_script_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trust: bool) -> None:
+    path, main = tmp_path / "teacher.pt", sys.modules["__main__"]
+    script = type("Net", (nn.Linear,), {"__module__": "__main__"})
+    monkeypatch.setattr(main, "Net", script, raising=False)
+    torch.save(script(2, 3), path)
+    monkeypatch.delattr(main, "Net")
+    with pytest.raises(FramiError, match="__main__") as raised:
+        read_content(path, trust)
+    assert "saved whole by a script" in raised.value.hint and "--arch" in raised.value.hint
 
 
 def test_trust_reads_what_plain_reading_refuses(tmp_path: Path, weights: dict) -> None:
