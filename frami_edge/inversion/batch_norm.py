@@ -69,18 +69,29 @@ def sample_statistics(x: Tensor) -> Statistics:
 
 @contextlib.contextmanager
 def recording(teacher: Teacher) -> Iterator[dict[str, Statistics]]:
-    """Within the block, each forward pass records the statistics of what every BatchNorm is given."""
+    """Within the block, each forward pass records the statistics of what every BatchNorm is given.
+
+    One that runs several times in a pass averages over its calls, as its running statistics did in training.
+    """
     found: dict[str, Statistics] = {}
+    calls: dict[str, list[Statistics]] = {}  # of this pass
 
     def keep(name: str) -> Any:
         def hook(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            found[name] = channel_statistics(inputs[0])
+            seen = calls.setdefault(name, [])
+            seen.append(channel_statistics(inputs[0]))
+            found[name] = seen[0] if len(seen) == 1 else Statistics(
+                *(torch.stack(parts).mean(0) for parts in zip(*seen, strict=True)))
 
         return hook
+
+    def begin(_net: nn.Module, _inputs: tuple[Tensor, ...]) -> None:
+        calls.clear()
 
     # in front of the hooks of constant_channels_limited: what comes in is recorded, not what is let through
     handles = [module.register_forward_pre_hook(keep(name), prepend=True)
                for name, module in teacher.batch_norms().items()]
+    handles.append(teacher.net.register_forward_pre_hook(begin, prepend=True))
     try:
         yield found
     finally:

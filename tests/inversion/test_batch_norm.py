@@ -161,3 +161,25 @@ def test_weights_get_no_gradient(teacher: Teacher) -> None:
     assert x.grad is not None and x.grad.abs().sum() > 0
     assert all(parameter.grad is None for parameter in teacher.parameters())
     assert all(isinstance(module, nn.Module) and not module.training for module in teacher.modules())
+
+
+def test_a_layer_that_runs_twice_in_a_pass_averages_as_in_training() -> None:
+    class Shared(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.bn, self.conv, self.out = nn.BatchNorm1d(20, momentum=1e-3), nn.Conv1d(40, 8, 3), nn.Linear(8, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            halves = [self.bn(half) for half in x.split(20, 1)]
+            return self.out(self.conv(torch.cat(halves, 1)).relu().mean(2))
+
+    torch.manual_seed(0)
+    net, x = Shared().train(), torch.arange(1, 41.0)[:, None] * (1 + torch.randn(4, 40, 30))
+    net(x)
+    mean, variance = net.bn.running_mean / 2e-3, (net.bn.running_var - (1 - 2e-3)) / 2e-3  # type: ignore[operator]
+    teacher = Teacher(net, TeacherCard(labels=("a", "b"), time_dependent=True, layout="BFT"))
+    with batch_norm.recording(teacher) as found:
+        teacher(5 * x)
+        teacher(x)  # each pass starts anew
+    torch.testing.assert_close(found["bn"].mean, mean, rtol=0.01, atol=0)
+    torch.testing.assert_close(found["bn"].variance, variance, rtol=0.03, atol=0)
