@@ -18,8 +18,8 @@ COMMANDS = ("inspect", "distill", "export", "bench", "compare", "eval", "predict
             "recipes", "networks", "demo")
 INTERRUPTED = 130  # 128 + SIGINT, as shells say it
 
-
-DISTILL_EXTRA = {"onnx", "onnxscript", "torch", "torchaudio"}  # modules that a device does without
+DISTILL_EXTRA = {"filelock", "lightning_fabric", "onnx", "onnxscript", "torch", "torchaudio"}  # a device does without
+DEPENDENCIES = {"numpy", "onnxruntime", "pydantic", "soundfile"}  # those that are imported inside commands
 
 
 class Commands(TyperGroup):
@@ -31,10 +31,11 @@ class Commands(TyperGroup):
         except FramiError as error:
             raise typer.Exit(tell(error)) from None
         except ModuleNotFoundError as error:
-            if error.name not in DISTILL_EXTRA:
+            if error.name not in DISTILL_EXTRA | DEPENDENCIES:
                 raise
+            lacking = "'frami-edge[distill]'" if error.name in DISTILL_EXTRA else error.name
             raise typer.Exit(tell(FramiError(f"This command needs {error.name}, which is not installed here.",
-                                             "pip install 'frami-edge[distill]'"))) from None
+                                             f"pip install {lacking}"))) from None
         except OSError as error:  # a folder that may not be entered, a name that is too long, a device that is gone
             if isinstance(error, BrokenPipeError):  # who closes a pipe knows
                 drop_output()

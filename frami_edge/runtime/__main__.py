@@ -53,6 +53,12 @@ def main(line: Sequence[str] | None = None) -> int:
     except FramiError as error:
         print(f"error: {error.problem}" + f"\n{error.hint}" * bool(error.hint), file=sys.stderr)
         return error.exit_code
+    except ModuleNotFoundError as error:
+        if error.name not in ("numpy", "onnxruntime"):
+            raise
+        print(f"error: The benchmark needs {error.name}, which is not installed here.\npip install {error.name}",
+              file=sys.stderr)
+        return EXIT_CANNOT_RUN
     except KeyboardInterrupt:
         return 130
     except OSError as error:  # most likely the report could not be printed: a full disk, or a reader that is gone

@@ -119,6 +119,27 @@ def test_the_module_runs_too() -> None:
     assert ran.returncode == 0 and ran.stdout == f"frami-edge {__version__}\n"
 
 
+def without(missing: str, *line: str) -> subprocess.CompletedProcess[str]:
+    """``python -m MODULE ...`` where a package is not installed."""
+    code = (f"import runpy, sys; sys.modules[{missing!r}] = None; sys.argv = {list(line)!r}; "
+            "runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)")
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("missing,line", [
+    ("typer", ("frami_edge", "--version")),
+    ("rich", ("frami_edge", "predict", "student.onnx", "tone.wav")),
+    ("pydantic", ("frami_edge", "recipes", "quick")),
+    ("soundfile", ("frami_edge", "predict", "student.onnx", "tone.wav")),
+    ("numpy", ("frami_edge.runtime", "student.onnx")),
+    ("onnxruntime", ("frami_edge.runtime", "student.onnx")),
+])
+def test_a_package_that_is_not_installed_is_named(missing: str, line: tuple[str, ...]) -> None:
+    ran = without(missing, *line)
+    assert ran.returncode == 3 and ran.stdout == "" and "Traceback" not in ran.stderr, ran.stderr
+    assert f"needs {missing}, which is not installed here" in ran.stderr and f"pip install {missing}" in ran.stderr
+
+
 def test_what_a_terminal_cannot_show_is_escaped(tmp_path: Path) -> None:
     """A class name is no reason to end: Windows redirects to a narrow encoding."""
     code = ("from frami_edge.runtime.text import print_anything; print_anything(); print('\u72ac'); "
