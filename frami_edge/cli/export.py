@@ -18,7 +18,7 @@ def register(app: typer.Typer) -> None:
 def export(
     checkpoint: Annotated[Path, typer.Argument(
         help="Checkpoint that 'frami-edge distill' or 'frami-edge train' wrote.")] = DEFAULT_CHECKPOINT,
-    onnx: Annotated[bool, typer.Option("--onnx", help="Write ONNX; the only format so far.")] = True,
+    onnx: Annotated[bool, typer.Option("--onnx", help="Write ONNX, which is what is written anyway.")] = True,
     int8: Annotated[bool, typer.Option("--int8", help="Quantize the convolutions, without recordings.")] = False,
     fp16: Annotated[bool, typer.Option("--fp16", help="Store weights in half precision; computed in float32.")] = False,
     ort: Annotated[bool, typer.Option(

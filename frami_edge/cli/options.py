@@ -11,8 +11,10 @@ Layout = Annotated[str, typer.Option(
     help="auto, esc50, esc10, urbansound8k, audiomnist, fsdd, or folders (one for each class).")]
 TestGroups = Annotated[list[str] | None, typer.Option(
     help="A speaker or fold; may be repeated. official: those usual for the data set.", show_default=False)]
-Card = Annotated[Path | None, typer.Option(help="A teacher's card, where it is not teacher.toml beside it.")]
-Arch = Annotated[str | None, typer.Option(help="Code that builds the network: model.py:build.")]
+Card = Annotated[Path | None, typer.Option(
+    help="A teacher's card, where it is not NAME.toml or teacher.toml beside it.", show_default=False)]
+Arch = Annotated[str | None, typer.Option(
+    help="What builds the network: one that `frami-edge networks` lists, or model.py:build.", show_default=False)]
 Trust = Annotated[bool, typer.Option("--trust", help="Run the code that the card or checkpoint names.")]
 BelieveCard = Annotated[bool, typer.Option(
     "--believe-card", help="Go on where what BatchNorm remembers contradicts the card's front-end.")]

@@ -55,7 +55,8 @@ def register(app: typer.Typer) -> None:
         test: Annotated[Names, typer.Option(help="Other test groups than the recipes'.", show_default=False)] = None,
         set_: options.Set = None,
         out: Annotated[Path | None, typer.Option(help="By default reproduce-TABLE.", show_default=False)] = None,
-        plan: Annotated[bool, typer.Option("--plan", help="Say what would be run, and how long; run nothing.")] = False,
+        plan: Annotated[bool, typer.Option(
+            "--plan", help="Say what would be run, and how long: times a few steps, runs no cell.")] = False,
         teacher: Annotated[Path | None, typer.Option(help="A teacher that is there already.")] = None,
         card: options.Card = None,
         arch: options.Arch = None,

@@ -47,7 +47,9 @@ def register(app: typer.Typer) -> None:
         teacher: Annotated[Path | None, typer.Option(help="Imitate this teacher, not the labels.")] = None,
         card: Annotated[Path | None, typer.Option(
             help="Front-end, clips and labels; with --teacher, the teacher's card.")] = None,
-        arch: options.Arch = None,
+        arch: Annotated[str | None, typer.Option(
+            help="What builds the teacher's network: one that `frami-edge networks` lists, or model.py:build.",
+            show_default=False)] = None,
         trust: options.Trust = False,
         time_dependent: Annotated[bool | None, typer.Option(
             "--time-dependent/--time-independent", show_default=False,
@@ -58,7 +60,8 @@ def register(app: typer.Typer) -> None:
         recipe: Annotated[str, typer.Option(help="A recipe for trainings, or a TOML file.")] = "training",
         set_: options.Set = None,
         epochs: Annotated[int | None, typer.Option(min=0, help="0: 40, and at least 1600 steps.")] = None,
-        batch_size: Annotated[int | None, typer.Option(min=2)] = None,
+        batch_size: Annotated[int | None, typer.Option(min=2, help="Clips in a step; by default the recipe's.",
+                                                       show_default=False)] = None,
         lr: Annotated[float | None, typer.Option(help="Of SGD at the start; falls as a cosine.")] = None,
         temperature: Annotated[float | None, typer.Option(help="With --teacher: T in KL * T^2.")] = None,
         hard_weight: Annotated[float | None, typer.Option(
