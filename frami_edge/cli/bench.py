@@ -44,13 +44,13 @@ def bench(
     no_parity: Annotated[bool, typer.Option("--no-parity", help="Measure without golden vectors.")] = False,
     profile: Annotated[bool, typer.Option("--profile", help="What each operator takes.")] = False,
     max_p95_ms: Annotated[float | None, typer.Option(
-        help="95 of 100 calls must be as fast.", show_default=False, rich_help_panel=GATES)] = None,
+        help="95 % of the calls must take no longer than this.", show_default=False, rich_help_panel=GATES)] = None,
     max_rss_mb: Annotated[float | None, typer.Option(
-        help="Peak memory of the process.", show_default=False, rich_help_panel=GATES)] = None,
+        help="Largest peak memory, in 10^6 bytes.", show_default=False, rich_help_panel=GATES)] = None,
     baseline: Annotated[Path | None, typer.Option(
         help="An earlier report (--json) of the same models.", show_default=False, rich_help_panel=GATES)] = None,
     max_regression: Annotated[str | None, typer.Option(
-        help="So much slower than the baseline the median may be.", show_default="10%",
+        help="Largest slowdown of the median against the baseline.", show_default="10%",
         rich_help_panel=GATES)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print it as Markdown.")] = False,
