@@ -61,8 +61,11 @@ class TeacherCard(Table):
         if self.layout == "waveform" and "f_max" not in self.frontend.model_fields_set:
             return self  # still to be read from the network
         if self.frontend.f_max > self.clip.sample_rate / 2:
+            hint = "" if "f_max" in self.frontend.model_fields_set else (
+                "; the card does not say f_max, and that is the default: write the vendor's, such as "
+                f"f_max = {self.clip.sample_rate / 2} in [frontend]")
             raise ValueError(
-                f"f_max {self.frontend.f_max} Hz is above half the sample rate ({self.clip.sample_rate} Hz)"
+                f"f_max {self.frontend.f_max} Hz is above half the sample rate ({self.clip.sample_rate} Hz){hint}"
             )
         return self
 
