@@ -1,5 +1,6 @@
 """What `distill` says of a student at the end."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ if TYPE_CHECKING:
     from frami_edge.distillation.verdict import Verdict
 
 LEAST_CONFIDENCE = 0.5  # of the teacher in the class asked for; good runs have over 0.9
+QUICK_BATCHES = 24  # of `quick`; `thorough` has three times as many
 LEAST_AGREEMENT = 0.96  # most good runs have 97 % or more (docs/results/teachers.md)
 
 
@@ -17,8 +19,14 @@ def failed(verdict: "Verdict") -> bool:
     return verdict.teacher_confidence < LEAST_CONFIDENCE
 
 
-def print_verdict(out: Path, run: Path, verdict: "Verdict", seconds: float) -> None:
-    """The verdict, and what to think of it where it is bad."""
+def print_verdict(out: Path, run: Path, verdict: "Verdict", seconds: float, recipe: str, batches: int,
+                  minutes: float) -> None:
+    """The verdict, and what to think of it where it is bad.
+
+    Args:
+        recipe: its name, as far as it has one.
+        batches, minutes: what the samples were limited by; the minutes where they are not 0.
+    """
     lines = [
         f"{out} after {seconds / 60:.1f} minutes (run: {run})",
         f"On {verdict.samples} fresh samples, seen by neither bank nor student:",
@@ -40,6 +48,13 @@ def print_verdict(out: Path, run: Path, verdict: "Verdict", seconds: float) -> N
                           highlight=False, markup=False, soft_wrap=True)
     elif verdict.agreement < LEAST_AGREEMENT:
         console.err.print(f"note: the student decides otherwise than its teacher on {1 - verdict.agreement:.0%} of "
-                          "these, and will on more of real recordings. More samples help as a rule: --recipe thorough, "
-                          "or a larger inversion.batches than it has.",
+                          "these, and will on more of real recordings. More samples help as a rule: "
+                          f"{_more_samples(recipe, batches, minutes)}.",
                           highlight=False, markup=False, soft_wrap=True)
+
+
+def _more_samples(recipe: str, batches: int, minutes: float) -> str:
+    if minutes:
+        return f"a longer time than {minutes:g} minutes (--budget {math.ceil(3 * minutes)}m)"
+    thorough = "--recipe thorough, or " if recipe == "quick" and batches <= QUICK_BATCHES else ""
+    return f"{thorough}--set inversion.batches={3 * batches}"

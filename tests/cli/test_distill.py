@@ -181,7 +181,7 @@ def test_a_verdict_below_what_was_asked_for_is_an_exit_code(
 def test_a_synthesis_that_failed_is_called_so(confidence: float, warned: bool,
                                               capsys: pytest.CaptureFixture[str]) -> None:
     verdict = Verdict(128, 0.9, 0.05, confidence, 827.0, 1e6, 0.1, None, None)
-    print_verdict(Path("student.pt"), Path("student.run"), verdict, 60)
+    print_verdict(Path("student.pt"), Path("student.run"), verdict, 60, "quick", 24, 0)
     printed = capsys.readouterr()
     assert ("synthesis has failed" in printed.err) == warned and "teacher's confidence" in printed.out
     assert "90.0%   (KL 0.0500 nats)" in printed.out
@@ -191,6 +191,17 @@ def test_a_synthesis_that_failed_is_called_so(confidence: float, warned: bool,
 def test_a_student_that_disagrees_on_fresh_samples_is_offered_more_of_them(
         agreement: float, confidence: float, noted: bool, capsys: pytest.CaptureFixture[str]) -> None:
     verdict = Verdict(128, agreement, 0.05, confidence, 0.1, 1, 0.1, None, None)
-    print_verdict(Path("student.pt"), Path("student.run"), verdict, 60)
+    print_verdict(Path("student.pt"), Path("student.run"), verdict, 60, "quick", 24, 0)
     note = capsys.readouterr().err
-    assert ("on 8% of these" in note and "thorough" in note) == noted
+    assert ("on 8% of these" in note and "--recipe thorough, or --set inversion.batches=72." in note) == noted
+
+
+@pytest.mark.parametrize("recipe,minutes,offered", [
+    ("thorough", 0, "as a rule: --set inversion.batches=216."), ("quick", 10, "than 10 minutes (--budget 30m)."),
+])
+def test_what_is_offered_is_more_than_there_was(recipe: str, minutes: float, offered: str,
+                                                capsys: pytest.CaptureFixture[str]) -> None:
+    verdict = Verdict(128, 0.92, 0.05, 0.95, 0.1, 1, 0.1, None, None)
+    print_verdict(Path("student.pt"), Path("student.run"), verdict, 60, recipe, 72, minutes)
+    note = capsys.readouterr().err
+    assert offered in note and "thorough" not in note
