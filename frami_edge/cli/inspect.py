@@ -1,5 +1,6 @@
 """`frami-edge inspect`: what a teacher's file holds, whether its card can be right, and a card to complete."""
 
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -38,7 +39,8 @@ def register(app: typer.Typer) -> None:
         trust: options.Trust = False,
         write: Annotated[bool | None, typer.Option(
             "--write/--no-write", show_default=False,
-            help="Write the card beside FILE, teacher.toml; by default where there is none.")] = None,
+            help="Write the card beside FILE, teacher.toml; by default where there is none and the network could be "
+                 "built.")] = None,
         force: options.Force = False,
         as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
     ) -> None:
@@ -54,8 +56,10 @@ def register(app: typer.Typer) -> None:
             _print_json(found)
         else:
             console.out.print("\n".join(_lines(found)), highlight=False, markup=False, soft_wrap=True)
-        if write or (write is None and not found.card_at and not target.exists()):
+        if write or (write is None and not found.card_at and not target.exists() and not found.not_built):
             _write(found, target)
+        elif write is None and not found.card_at and found.not_built:
+            console.err.print(_next(found), highlight=False, markup=False, soft_wrap=True)
         if found.card_is_wrong:
             raise typer.Exit(EXIT_CHECK_FAILED)
 
@@ -68,6 +72,13 @@ def _write(found: "Inspection", target: Path) -> None:
     write_atomically(target, lambda aside: aside.write_text(text, encoding="utf-8"))
     todo = "complete" if found.card else "replace each \"FILL IN\" in it, check each GUESS, and inspect again"
     console.err.print(f"Wrote {target}: {todo}.", highlight=False, markup=False, soft_wrap=True)
+
+
+def _next(found: "Inspection") -> str:
+    """What to type where nothing says what builds the network: a draft would lack what probing finds."""
+    first, *others = dict.fromkeys(match.architecture for match in found.matches) or ["model.py:build"]
+    return (f"No card was drafted. Next: frami-edge inspect {shlex.quote(str(found.path))} --arch {first}"
+            + "".join(f", or {other}" for other in others))
 
 
 def _print_json(found: "Inspection") -> None:

@@ -114,6 +114,18 @@ def test_a_draft_is_written_once(folder: Path) -> None:
     assert "FILL IN" in (folder / "bought.toml").read_text()
 
 
+def test_no_draft_before_anything_says_what_builds_the_network(folder: Path) -> None:
+    """It would lack what probing finds, and stand in the way of the one that --arch drafts."""
+    code, _, errors = run("inspect", "vendor/weights.pt")
+    assert code == 0 and not (folder / "vendor" / "teacher.toml").exists()
+    assert errors.endswith("Next: frami-edge inspect vendor/weights.pt --arch model.py:build\n")
+    assert run("inspect", "vendor/weights.pt", "--arch", "model.py:build")[0] == 0
+    assert 'architecture = "model.py:build"' in (folder / "vendor" / "teacher.toml").read_text()
+    (folder / "vendor" / "teacher.toml").unlink()
+    assert run("inspect", "vendor/weights.pt", "--write")[0] == 0
+    assert 'architecture = "FILL IN"' in (folder / "vendor" / "teacher.toml").read_text()
+
+
 def test_an_incomplete_card_is_no_use(folder: Path) -> None:
     run("inspect", "bought.pt")
     code, printed, _ = run("inspect", "bought.pt")
