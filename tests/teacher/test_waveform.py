@@ -111,12 +111,12 @@ class Resampling(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.half, self.unused = T.Resample(16000, 8000), T.Resample(48000, 8000)
+        self.resample, self.unused = T.Resample(16000, 8000), T.Resample(48000, 8000)
         self.mel = T.MelSpectrogram(8000, n_fft=256, n_mels=24)
         self.behind = Behind(24)
 
     def forward(self, wave: Tensor) -> Tensor:
-        return self.behind(torch.log(self.mel(self.half(wave)) + 1e-6))
+        return self.behind(torch.log(self.mel(self.resample(wave)) + 1e-6))
 
 
 class Raw(nn.Module):
@@ -202,7 +202,7 @@ WRONG = MelSpec(n_mels=24, mel_scale="slaney")
     (Cut, CARD, None, "No gradient"),
     (Twice, CARD, None, "runs 2 times"),
     (Several, CARD, None, "several front-ends"),
-    (Resampling, CARD, None, "resamples from 16000 to 8000 Hz before its front-end \\('half'\\)"),
+    (Resampling, CARD, None, "resamples from 16000 to 8000 Hz before its front-end \\('resample'\\)"),
     (Resampling, CARD.model_copy(update={"clip": Clip(sample_rate=16000)}), None, "resamples from 16000"),
     (Cepstra, CARD.model_copy(update={"clip": Clip(sample_rate=8000)}), None, "16000 Hz"),
     (Cepstra, CARD.model_copy(update={"layout": "BFT"}), "mfcc", "layout is BFT"),
