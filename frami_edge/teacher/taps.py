@@ -125,15 +125,14 @@ class Teacher(nn.Module):
     def _check_calls(self) -> None:
         """Samples are found by the network's gradient, and a student learns answers that do not change.
 
-        Where it cannot be called at all, :func:`find_taps` says why.
+        Where it cannot be called, or answers otherwise, :func:`find_taps` says why.
         """
         clips = probe(2, self.card.frontend.rows, self.card.frames)
         try:
             with torch.no_grad():
-                answers = [self._call(clips.clone()) for _ in range(2)]
+                first, second = (clip_output(self._call(clips.clone()), 2, self.card.classes) for _ in range(2))
         except Exception:  # the vendor's code may raise anything
             return
-        first, second = (clip_output(answer, 2, self.card.classes) for answer in answers)
         if not (first.isfinite().all() and second.isfinite().all()):
             return
         if not alike(first, second):

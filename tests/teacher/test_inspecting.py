@@ -220,7 +220,7 @@ def test_an_output_that_is_not_understood_is_told_at_once(wrap: Callable, told: 
     net = Wrapped().eval()
     problem = look_at(net).problem
     assert f"given (2, 101, 64), two clips of layout BTF, {told}" in problem and "wrap it" in problem.lower()
-    assert net.calls < 50
+    assert net.calls < 60  # four layouts, twelve numbers of bands; all lengths would be a thousand
 
 
 def test_one_length_alone_is_found() -> None:
