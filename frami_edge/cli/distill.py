@@ -206,7 +206,7 @@ def run_distill(opened: "OpenedTeacher", teacher_path: Path, student: str, out: 
         checkpoints.save(out, network, opened.card, provenance)
         run.log({"verdict": verdict._asdict()})
     print_verdict(out, run.path, verdict, time.monotonic() - started, recipe, settings.inversion.batches,
-                  settings.inversion.minutes)
+                  settings.inversion.minutes, bank is not None)
     return verdict
 
 

@@ -20,12 +20,13 @@ def failed(verdict: "Verdict") -> bool:
 
 
 def print_verdict(out: Path, run: Path, verdict: "Verdict", seconds: float, recipe: str, batches: int,
-                  minutes: float) -> None:
+                  minutes: float, of_a_bank: bool = False) -> None:
     """The verdict, and what to think of it where it is bad.
 
     Args:
         recipe: its name, as far as it has one.
         batches, minutes: what the samples were limited by; the minutes where they are not 0.
+        of_a_bank: whether they are another run's.
     """
     lines = [
         f"{out} after {seconds / 60:.1f} minutes (run: {run})",
@@ -49,12 +50,13 @@ def print_verdict(out: Path, run: Path, verdict: "Verdict", seconds: float, reci
     elif verdict.agreement < LEAST_AGREEMENT:
         console.err.print(f"note: the student decides otherwise than its teacher on {1 - verdict.agreement:.0%} of "
                           "these, and will on more of real recordings. More samples help as a rule: "
-                          f"{_more_samples(recipe, batches, minutes)}.",
+                          f"{_more_samples(recipe, batches, minutes, of_a_bank)}.",
                           highlight=False, markup=False, soft_wrap=True)
 
 
-def _more_samples(recipe: str, batches: int, minutes: float) -> str:
+def _more_samples(recipe: str, batches: int, minutes: float, of_a_bank: bool) -> str:
     if minutes:
-        return f"a longer time than {minutes:g} minutes (--budget {math.ceil(3 * minutes)}m)"
+        return (f"a longer time than {minutes:g} minutes (--budget {math.ceil(3 * minutes)}m"
+                f"{', without --bank' if of_a_bank else ''})")
     thorough = "--recipe thorough, or " if recipe == "quick" and batches <= QUICK_BATCHES else ""
-    return f"{thorough}--set inversion.batches={3 * batches}"
+    return f"{thorough}--set inversion.batches={3 * batches}{', without --bank' if of_a_bank else ''}"

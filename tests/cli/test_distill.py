@@ -196,12 +196,14 @@ def test_a_student_that_disagrees_on_fresh_samples_is_offered_more_of_them(
     assert ("on 8% of these" in note and "--recipe thorough, or --set inversion.batches=72." in note) == noted
 
 
-@pytest.mark.parametrize("recipe,minutes,offered", [
-    ("thorough", 0, "as a rule: --set inversion.batches=216."), ("quick", 10, "than 10 minutes (--budget 30m)."),
+@pytest.mark.parametrize("recipe,minutes,of_a_bank,offered", [
+    ("thorough", 0, False, "as a rule: --set inversion.batches=216."),
+    ("quick", 10, False, "than 10 minutes (--budget 30m)."),
+    ("student.run/recipe.toml", 0, True, "--set inversion.batches=216, without --bank."),
 ])
-def test_what_is_offered_is_more_than_there_was(recipe: str, minutes: float, offered: str,
+def test_what_is_offered_is_more_than_there_was(recipe: str, minutes: float, of_a_bank: bool, offered: str,
                                                 capsys: pytest.CaptureFixture[str]) -> None:
     verdict = Verdict(128, 0.92, 0.05, 0.95, 0.1, 1, 0.1, None, None)
-    print_verdict(Path("student.pt"), Path("student.run"), verdict, 60, recipe, 72, minutes)
+    print_verdict(Path("student.pt"), Path("student.run"), verdict, 60, recipe, 72, minutes, of_a_bank)
     note = capsys.readouterr().err
     assert offered in note and "thorough" not in note
