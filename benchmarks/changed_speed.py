@@ -42,15 +42,22 @@ def main(words: list[str] | None = None) -> int:
         print(f"{len(truth)} recordings, {given.rates} times as slow; the teacher's accuracy "
               f"{same(taught, truth):.1%}\n\n| student | agreement with the teacher | KL | accuracy |\n"
               "|---|---|---|---|")
-        for path in given.students:
+        for path, name in zip(given.students, told_apart(given.students), strict=True):
             student = checkpoints.load(path)
             ours = logits(torch_model(student.network, student.card), clips, given.rates)
-            print(f"| {path.name} | {same(ours, taught.argmax(1)):.1%} | {divergences(taught, ours).mean():.4f} | "
+            print(f"| {name} | {same(ours, taught.argmax(1)):.1%} | {divergences(taught, ours).mean():.4f} | "
                   f"{same(ours, truth):.1%} |", flush=True)
     except FramiError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     return EXIT_OK
+
+
+def told_apart(paths: list[Path]) -> list[str]:
+    """A name for each of ``paths``: the last part, or as many of the last parts as no two have in common."""
+    longest = max(len(path.parts) for path in paths)
+    tries = ([Path(*path.parts[-parts:]).as_posix() for path in paths] for parts in range(1, longest + 1))
+    return next((names for names in tries if len(set(names)) == len(names)), [str(path) for path in paths])
 
 
 def logits(model: Model, clips: tuple[Clip, ...], rates: list[float]) -> Array:

@@ -43,6 +43,14 @@ def test_rates_share_the_recordings() -> None:
     assert [len(hand) for hand in hands] == [3, 3, 2]
 
 
+def test_students_of_one_name_are_told_apart():
+    """The students of a table's cells are all called student.pt."""
+    cells = [Path("runs/a/student.pt"), Path("runs/b/student.pt")]
+    assert changed_speed.told_apart(cells) == ["a/student.pt", "b/student.pt"]
+    assert changed_speed.told_apart([Path("runs/a.pt"), Path("b.pt")]) == ["a.pt", "b.pt"]
+    assert changed_speed.told_apart([Path("a.pt"), Path("a.pt")]) == ["a.pt", "a.pt"]
+
+
 def test_a_teacher_as_its_own_student(fsdd: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = [str(DEMO), str(fsdd), "--test", "theo", "--every", "25", "--students", str(DEMO)]
     assert changed_speed.main([*words, "--rates", "1.0"]) == 0
