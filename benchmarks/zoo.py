@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from frami_edge import checkpoints, networks
 from frami_edge.card import TeacherCard
-from frami_edge.cli.distill import run_distill
+from frami_edge.cli.distilling import run_distill
 from frami_edge.compute import Compute, choose
 from frami_edge.datasets import open_dataset
 from frami_edge.errors import FramiError

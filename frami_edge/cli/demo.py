@@ -87,7 +87,7 @@ def _is_the_demos(student: Path) -> bool:
 
 
 def _distill(opened: "OpenedTeacher", teacher: Path, student: Path, force: bool) -> None:
-    from frami_edge.cli.distill import run_distill
+    from frami_edge.cli.distilling import run_distill
 
     _show(["distill", teacher, "--student", STUDENT, "--out", student,
            *(word for each in OVERRIDES for word in ("--set", each))])

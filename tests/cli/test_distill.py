@@ -119,6 +119,7 @@ def test_resume_is_for_the_run_of_this_card_and_this_student(folder: Path) -> No
     (["--out", "."], 2, ". is a folder"),
     (["--out", "student.run"], 2, "is what the folder of the run is called"),
     (["--seed", "100000000000000000000"], 2, "Invalid value for '--seed'"),
+    (["--resume", "--force"], 2, "Leave one of them out"),
     (["--student", "my.py:needs_lengths"], 3, "missing 1 required positional argument: 'lengths'"),
     (["--set", "inversion.min_chunks=6"], 2, "is more than max_chunks"),
 ])
