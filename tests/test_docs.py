@@ -1,9 +1,16 @@
-"""The links of the documentation lead somewhere."""
+"""The links of the documentation lead somewhere, and the Python of docs/python.md runs."""
 
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+import small
+import small_runs
+import soundfile
+import torch
+
+from frami_edge import checkpoints, networks, recipe
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("frami_edge/**/*.md")]
@@ -22,3 +29,28 @@ def test_links(page: Path) -> None:
             path, _, anchor = target.partition("#")
             there = (page.parent / path).resolve() if path else page
             assert there.exists() and (not anchor or anchor in anchors(there)), target
+
+
+def snippets(page: Path) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def test_python_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """All snippets as they stand, one after another, with a teacher and a recipe that take seconds."""
+    teacher = small_runs.make_teacher()
+    checkpoints.save(tmp_path / "teacher.pt", teacher.net, teacher.card, {})
+    for label in teacher.card.labels:
+        (tmp_path / "recordings" / label).mkdir(parents=True)
+        soundfile.write(tmp_path / "recordings" / label / "clip.wav", np.random.default_rng(0).normal(size=8000), 16000)
+    load = recipe.load
+    monkeypatch.setattr(recipe, "load", lambda name, more: load(name, [*small.VALUES, *more]))
+    monkeypatch.chdir(tmp_path)
+    given = {"network": networks.build("wrn16", 4), "x": torch.randn(2, 40, 101)}
+    for snippet in snippets(ROOT / "docs" / "python.md"):
+        exec(compile(snippet, "docs/python.md", "exec"), given)
+    assert given["student"].training is False and (tmp_path / "student.onnx").is_file()
+    assert given["exported"].parity.passed, given["exported"].parity
+    assert given["hidden"].logits.shape == (2, 4) and given["answers"].shape == (24, 4)
+    assert given["ours"].n == given["theirs"].n == 4
+    assert given["work"].bank.whole().log_mel.shape == (24, 40, 51)
+    assert "finish 3 3" in capsys.readouterr().out

@@ -16,7 +16,7 @@ from frami_edge.errors import FramiError
 from frami_edge.inversion import views
 from frami_edge.inversion.bank import Bank
 from frami_edge.inversion.batch_norm import constant_channels_limited
-from frami_edge.inversion.synthesizer import make_synthesizer
+from frami_edge.inversion.synthesizer import Synthesizer, make_synthesizer
 from frami_edge.networks.base import Network
 from frami_edge.processes import ALONE, Alone
 from frami_edge.recipe import Inversion, Phase, Recipe
@@ -38,6 +38,7 @@ class Progress(NamedTuple):
 
 
 Report = Callable[[Progress], None]
+Make = Callable[[Teacher, Inversion, Compute], Synthesizer]
 
 
 class DataFreeDistillation:
@@ -47,15 +48,16 @@ class DataFreeDistillation:
         run: its folder; a checkpoint in it is gone on from.
         seed: of everything random. The same seed on the same machine gives the same student, also when interrupted.
         processes: that share the work: each synthesizes its own batches for the bank, and all learn together.
+        synthesizer: makes the one that makes the samples; by default that of the recipe's ``inversion.method``.
     """
 
     def __init__(self, teacher: Teacher, teacher_sha256: str, student: str, recipe: Recipe, compute: Compute,
-                 run: RunDirectory, seed: int, processes: Alone = ALONE) -> None:
+                 run: RunDirectory, seed: int, processes: Alone = ALONE, synthesizer: Make = make_synthesizer) -> None:
         torch.manual_seed(seed + OTHER_SEED * processes.rank)
         self.processes = processes
         self.recipe, self.compute, self.run_directory = recipe, compute, run
         self.teacher, self.card, self.student_name = compute.place(teacher), teacher.card, student
-        self.synthesizer = make_synthesizer(self.teacher, recipe.inversion, compute)
+        self.synthesizer = synthesizer(self.teacher, recipe.inversion, compute)
         self.bank = Bank(run.bank, teacher_sha256, recipe.inversion.bank_samples)
         settings, inversion = recipe.distillation, recipe.inversion
         taught = max(0, inversion.batches - inversion.warmup_batches)
