@@ -23,8 +23,8 @@ _TENSORS = """
     dropout einsum elu embedding empty empty_like eq erf exp expand expand_as expand_copy expm1 eye feature_dropout
     fill flatten flip floor floor_divide fmod frobenius_norm full full_like gather ge gelu glu
     group_norm gru gt hardshrink hardsigmoid hardswish hardtanh hstack index index_select instance_norm isfinite isinf
-    isnan layer_norm le leaky_relu lerp lift_fresh lift_fresh_copy linalg_norm linalg_vector_norm linear log log10
-    log1p log2 log_sigmoid log_softmax _log_softmax logaddexp logical_and logical_not logical_or logical_xor logit
+    isnan layer_norm le leaky_relu lerp lift_fresh lift_fresh_copy linalg_norm linalg_vector_norm linear linspace log
+    log10 log1p log2 log_sigmoid log_softmax _log_softmax logaddexp logical_and logical_not logical_or logical_xor logit
     logsumexp lstm lt masked_fill matmul max max_pool1d max_pool2d max_pool2d_with_indices maximum mean median min
     minimum mish mm moveaxis movedim mul multiply narrow native_batch_norm _native_batch_norm_legit
     _native_batch_norm_legit_functional _native_batch_norm_legit_no_training _batch_norm_no_update
