@@ -88,4 +88,4 @@ def test_a_card_that_is_surely_wrong_is_refused_where_resume_starts_a_run(tmp_pa
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 3 and "The card is wrong" in done.stderr and "--believe-card" in done.stderr
     assert CliRunner().invoke(app, [*words, "--believe-card"]).exit_code == 0
-    assert CliRunner().invoke(app, [*words, "--force"]).exit_code == 0  # a run that was begun is not asked again
+    assert CliRunner().invoke(app, words).exit_code == 0  # a run that was begun is not asked again
