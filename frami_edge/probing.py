@@ -216,8 +216,10 @@ def _pooled_one(candidates: list[Tap], states: dict[str, Tensor], vectors: list[
                 ) -> tuple[Tap, Form, Place | None]:
     """The candidate that a clip's vector is pooled from: exactly first, then as an attention would."""
     output = vectors[-1][1]
+    # a state of one frame, as a pooling with a kernel of fixed size gives, is its own mean: the others come before it
+    nearest_first = sorted(enumerate(candidates), key=lambda each: (states[each[1].name].shape[-1] == 1, -each[0]))
     for explain in (exactly, as_attention):
-        for index, tap in reversed(list(enumerate(candidates))):
+        for index, tap in nearest_first:
             explained = [(form, place, vector) for place, vector in vectors
                          if (form := explain(states[tap.name], vector)) is not None]
             if not explained:

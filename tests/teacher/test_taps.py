@@ -170,6 +170,26 @@ def test_a_network_of_one_length_is_given_clips_repeated_or_cut() -> None:
     torch.testing.assert_close(hidden.pooled, repeated.pooled)
 
 
+class FixedKernel(nn.Module):
+    """Pools by a kernel as large as its maps of clips of 49 frames (DS-CNN, Zhang et al. 2017)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.pool, self.out = nn.Conv2d(1, 8, 3, 2, 1), nn.AvgPool2d((5, 25)), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(self.pool(self.conv(x)).squeeze())
+
+
+def test_a_pooling_of_a_fixed_size_is_no_hidden_state_along_time() -> None:
+    mfcc = CARD.frontend.changed(n_mels=10, hop_length=320, center=False)
+    teacher = Teacher(FixedKernel(), CARD.model_copy(update={"frontend": mfcc}))
+    hidden = teacher.forward_hidden(torch.randn(2, 10, 49))
+    assert (teacher.taps.frames, teacher.taps.form.pooling) == ("conv", "mean")
+    assert hidden.frames.shape == (2, 8, 25) and teacher.taps.fixed_frames == 49
+    torch.testing.assert_close(hidden.frames.mean(2), hidden.pooled)
+
+
 class Attending(nn.Module):
     """Attention over frames behind a ReLU that is a function; one channel is never active."""
 
