@@ -59,6 +59,23 @@ def exactly(states: Tensor, vector: Tensor) -> Form | None:
     return None
 
 
+def by_scores(states: Tensor, vector: Tensor, scores: Tensor) -> Form | None:
+    """Whether ``vector``, or its first part, is the mean of ``states`` by the softmax over time of ``scores``, or by
+    these themselves: one for each frame, or for each feature of it (batch, ..., time).
+
+    The deviation may follow: attentive statistics pooling (Okabe et al. 2018), as ECAPA-TDNN has it.
+    """
+    scores = scores.flatten(1, -2)
+    for mel_mean in (False, True) if states.dim() == 4 else (False,):
+        for rectified in (False, True):
+            h = Form("", rectified, mel_mean).apply(states)
+            if scores.shape[2] == h.shape[2] > 1 and scores.shape[1] in (1, h.shape[1]):
+                pools = ((weights * h).sum(-1) for weights in (scores.softmax(-1), scores))
+                if any(pooled.any() and _close(vector[:, : h.shape[1]], pooled) for pooled in pools):
+                    return Form("attention", rectified, mel_mean)
+    return None
+
+
 def as_attention(states: Tensor, vector: Tensor) -> Form | None:
     """A mean over time with weights that are not known lies between the smallest and the largest value."""
     for mel_mean in (False, True) if states.dim() == 4 else (False,):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from frami_edge.errors import EXIT_USAGE, FramiError, nearest
 from frami_edge.hidden_states import Place, Tap, Taps, clip_output, first_tensor
-from frami_edge.pooling import Form, as_attention, exactly
+from frami_edge.pooling import Form, as_attention, by_scores, exactly
 
 STAGE_TAPS = 4
 CANDIDATES = 8  # of the last outputs along time that may be the frame-level state
@@ -215,10 +215,14 @@ def _capture(net: nn.Module, call: Call, x: Tensor, candidates: list[Tap], class
 def _pooled_one(candidates: list[Tap], states: dict[str, Tensor], vectors: list[tuple[Place, Tensor]], classes: int
                 ) -> tuple[Tap, Form, Place | None]:
     """The candidate that a clip's vector is pooled from: exactly first, then as an attention would."""
+    def by_any_scores(state: Tensor, vector: Tensor) -> Form | None:
+        found = (by_scores(state, vector, scores) for scores in states.values())
+        return next((form for form in found if form is not None), None)
+
     output = vectors[-1][1]
     # a state of one frame, as a pooling with a kernel of fixed size gives, is its own mean: the others come before it
     nearest_first = sorted(enumerate(candidates), key=lambda each: (states[each[1].name].shape[-1] == 1, -each[0]))
-    for explain in (exactly, as_attention):
+    for explain in (exactly, by_any_scores, as_attention):
         for index, tap in nearest_first:
             explained = [(form, place, vector) for place, vector in vectors
                          if (form := explain(states[tap.name], vector)) is not None]
@@ -227,7 +231,7 @@ def _pooled_one(candidates: list[Tap], states: dict[str, Tensor], vectors: list[
             named = [found for found in explained if found[1].name] or explained
             # where each step is seen, the mean and the maximum come before their sum; what lies within bounds may do so
             # by chance, and less likely at once
-            form, place, vector = named[-1 if explain is exactly else 0]
+            form, place, vector = named[0 if explain is as_attention else -1]
             given = [other for other in candidates[:index] if _features(states[other.name]) != classes]
             if torch.equal(vector, output) and _features(states[tap.name]) == classes and given:
                 return given[-1], Form("after the classifier"), None  # it classifies frames, then pools

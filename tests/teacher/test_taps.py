@@ -117,6 +117,13 @@ def test_a_network_without_states_along_time_is_told() -> None:
         Teacher(Flat(), CARD)
 
 
+def attentive_statistics(h: Tensor, scores: Tensor) -> Tensor:
+    """Weights for each channel, as in ECAPA-TDNN: (batch, time, features) -> (batch, 2 * features)."""
+    weights = scores.softmax(1)
+    mean = (weights * h).sum(1)
+    return torch.cat([mean, ((weights * (h - mean[:, None]).square()).sum(1)).clamp_min(1e-12).sqrt()], 1)
+
+
 class Pooled(nn.Module):
     """Features (batch, time, 16) pooled in any way, then a linear layer; the pooling is written as functions."""
 
@@ -124,8 +131,9 @@ class Pooled(nn.Module):
         super().__init__()
         self.pooling = pooling
         self.mix = nn.Sequential(nn.Linear(40, 16), nn.Tanh())
-        self.score = nn.Linear(16, 1)
-        self.out = nn.Linear(16 * {"flatten": 101, "statistics": 2, "max, mean": 2}.get(pooling, 1), 3)
+        self.score = nn.Linear(16, 16 if pooling == "attentive statistics" else 1)
+        wide = {"flatten": 101, "statistics": 2, "max, mean": 2, "attentive statistics": 2}
+        self.out = nn.Linear(16 * wide.get(pooling, 1), 3)
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.mix(x)
@@ -137,6 +145,7 @@ class Pooled(nn.Module):
             "statistics": lambda: pool_statistics(h.transpose(1, 2)),
             "last": lambda: h[:, -1],
             "attention": lambda: (self.score(h).softmax(1) * h).sum(1),
+            "attentive statistics": lambda: attentive_statistics(h, self.score(h)),
             "flatten": lambda: h.flatten(1),
         }[self.pooling]()
         return self.out(pooled)
@@ -144,7 +153,7 @@ class Pooled(nn.Module):
 
 @pytest.mark.parametrize("pooling,found", [
     ("mean", "mean"), ("max", "max"), ("mean + max", "mean + max"), ("max, mean", "mean"), ("statistics", "mean"),
-    ("last", "last"), ("attention", "attention"), ("flatten", "flatten"),
+    ("last", "last"), ("attention", "attention"), ("attentive statistics", "attention"), ("flatten", "flatten"),
 ])
 def test_poolings(pooling: str, found: str) -> None:
     net = Pooled(pooling)
