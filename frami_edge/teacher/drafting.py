@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from frami_edge.card import FILL_IN
-from frami_edge.teacher.inspecting import Inspection
+from frami_edge.teacher.inspecting import PROGRAM, Inspection
 
 TEMPLATE = """\
 # Teacher card for {file}, sha256 {sha256}
@@ -92,7 +92,8 @@ def _architecture(found: Inspection) -> str:
         beside = Path(named).parent == found.path.parent
         return _line("architecture", Path(named).name if beside else named, "as you said: code that builds the network")
     if found.network:
-        return _line("architecture", "", "none: the file holds the whole network (--trust)")
+        how = "" if found.kind == PROGRAM else " (--trust)"
+        return _line("architecture", "", f"none: the file holds the whole network{how}")
     return _line("architecture", FILL_IN, "\"model.py:build\": the code beside this file that builds the network")
 
 

@@ -20,11 +20,13 @@ from frami_edge.teacher.dialects import CardCheck, check_card
 from frami_edge.teacher.fitting import fit, refuse_non_finite
 from frami_edge.teacher.inputs import Layout, Lengths
 from frami_edge.teacher.opening import OpenedTeacher, open_teacher
+from frami_edge.teacher.program import Program
 from frami_edge.teacher.reading import find_state_dicts, read_content
 from frami_edge.teacher.recognising import Match, WeightsFound, describe, recognise
 from frami_edge.teacher.taps import BatchNorm, Teacher, output_kind
 from frami_edge.teacher.transforms import RAW, find_transforms
 
+PROGRAM = "torch.export program"
 DEAD_VARIANCE, DEAD_WEIGHT = 1e-6, 1e-4  # of the layer's median variance, of its largest weight
 HOP = 160  # of the provisional card: only the number of frames matters
 ALIKE = 1e-6  # outputs for different clips that differ by less, in units of the largest, are the same
@@ -175,7 +177,7 @@ def _read_card(found: Inspection, card: Path | None) -> None:
 
 def _vendors_network(found: Inspection, content: object, arch: str | None, trust: bool) -> nn.Module | None:
     if isinstance(content, nn.Module) and arch is None:
-        found.kind = f"whole module, {type(content).__name__}"
+        found.kind = PROGRAM if isinstance(content, Program) else f"whole module, {type(content).__name__}"
         refuse_non_finite(content.state_dict(), found.path, content)
         return content
     candidates = find_state_dicts(content)

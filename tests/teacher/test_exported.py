@@ -23,7 +23,9 @@ from frami_edge.inversion.bank import Bank
 from frami_edge.inversion.synthesizer import make_synthesizer
 from frami_edge.networks import build
 from frami_edge.recipe import load
+from frami_edge.teacher.drafting import draft
 from frami_edge.teacher.inputs import arrange
+from frami_edge.teacher.inspecting import inspect
 from frami_edge.teacher.opening import open_teacher
 from frami_edge.teacher.reading import find_state_dicts, read_content
 from frami_edge.teacher.taps import Teacher
@@ -234,6 +236,12 @@ def test_a_mask_of_minus_infinity_is_no_damage(tmp_path: Path) -> None:
     net = Small(lambda self, x: torch.softmax(x.mean((2, 3))[:, :3] + mask, 1) @ self.fc.weight[:, :3].t())
     x = torch.randn(3, 8, 21)
     torch.testing.assert_close(open_teacher(exported(tmp_path, net)).teacher(x), net(x.unsqueeze(1)))
+
+
+def test_inspect_and_its_draft_ask_for_no_trust(tmp_path: Path) -> None:
+    found = inspect(exported(tmp_path), card=tmp_path / "none.toml")
+    assert found.kind == "torch.export program"
+    assert 'architecture = ""' in draft(found) and "--trust" not in draft(found)
 
 
 def test_its_weights_go_into_a_network_that_the_user_names(tmp_path: Path) -> None:
