@@ -15,6 +15,9 @@ Weights = dict[str, Tensor]
 PREFIXES = ("module.", "_orig_mod.", "model.")  # DataParallel, torch.compile, Lightning
 DEEPEST = 6  # prefixes that are taken off one after another, at most
 SHOWN = 4  # keys named in an error before "and N more"
+MORE_THAN_NEEDED = (
+    "The network is all there. Where the others are not needed (a front-end, another head), leave them out of the "
+    "file, or let model.py make modules of these names too.")
 STATISTICS = ("running_mean", "running_var")
 COUNTER = "num_batches_tracked"
 AVERAGED = "n_averaged"  # how many torch.optim.swa_utils.AveragedModel has taken the mean of
@@ -48,9 +51,11 @@ def fit(network: nn.Module, candidates: dict[str, Weights], path: Path, architec
         spellings = [("", spelling) for weights in candidates.values() for spelling in _spellings(weights)]
         spellings += [each for weights in candidates.values() for each in _within(weights)]
         prefix, closest = max(spellings, key=lambda each: len(each[1].keys() & expected.keys()))
+        hint = (MORE_THAN_NEEDED if _holds(closest, expected) else
+                "Compare the architecture, and the number of labels and Mel bands, with the card.")
         raise FramiError(f"{path} does not fit {architecture}: {difference(closest, expected)}",
-                         "Compare the architecture, and the number of labels and Mel bands, with the card."
-                         + (f" These are the keys that begin with '{prefix}', which was taken off." if prefix else ""))
+                         hint + (f" These are the keys that begin with '{prefix}', which was taken off." if prefix else
+                                 ""))
     (place, _), weights = next(iter(fitting.items()))
     refuse_other_kinds(weights, expected, path)
     weights = {key: value.to(expected[key].dtype) for key, value in weights.items()}
@@ -164,6 +169,12 @@ def _least(expected: Weights) -> int:
 
 def _shared_prefix(weights: Weights) -> str | None:
     return next((prefix for prefix in PREFIXES if all(key.startswith(prefix) for key in weights)), None)
+
+
+def _holds(weights: Weights, expected: Weights) -> bool:
+    """Whether they are all there, whatever else is."""
+    return all(key in weights and _same_shape(weights[key], value) for key, value in expected.items()
+               if not key.endswith(COUNTER))
 
 
 def _same_shape(value: Tensor, wanted: Tensor) -> bool:

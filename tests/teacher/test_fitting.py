@@ -106,6 +106,13 @@ def test_missing_and_unexpected_keys_are_counted_and_named(weights: dict[str, Te
         fitted({"": {f"{key}_body": value for key, value in weights.items()}})
 
 
+def test_what_to_do_with_keys_of_a_front_end(weights: dict[str, Tensor]) -> None:
+    """PANNs' checkpoints hold their front-end's beside the network's."""
+    with pytest.raises(FramiError, match=r"1 are unexpected \(logmel_extractor.melW\)") as raised:
+        fitted({"model": weights | {"logmel_extractor.melW": torch.ones(513, 64)}})
+    assert "leave them out of the file" in raised.value.hint and "labels" not in raised.value.hint
+
+
 def test_missing_statistics_are_called_by_name(weights: dict[str, Tensor]) -> None:
     bare = {key: value for key, value in weights.items() if "running_" not in key}
     with pytest.raises(FramiError, match="without its BatchNorm statistics"):
