@@ -8,7 +8,7 @@ PHASE = {
     "lr": "Learning rate of SGD at its highest.",
     "muon_lr": "Learning rate of Muon, for the convolutions, at its highest; 0: SGD for them too.",
     "clip_norm": "Largest norm of the gradient, which is scaled down to it; 0 for none.",
-    "frame_reuse": "eta: weight of the teacher's hidden states before the pooling (Eq. 6); 0 leaves it out.",
+    "frame_reuse": "eta: weight of the teacher's hidden states before the pooling (Eq. 8); 0 leaves it out.",
     "utterance_reuse": "xi: weight of the teacher's hidden states after the pooling (Eq. 9); 0 leaves it out.",
     "warp_bands": "Furthest stretch along the Mel axis, as a share.",
     "warp_frames": "Furthest stretch along time, as a share.",

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 import tomllib
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from typer.testing import CliRunner, Result
 
 from frami_edge import recipe
 from frami_edge.cli.main import app
+from frami_edge.distillation import losses
 
 
 def recipes(*words: str) -> Result:
@@ -40,6 +42,14 @@ def test_what_is_explained_is_a_recipe_again(tmp_path: Path) -> None:
     changed = recipes("quick", "--set", "inversion.tau=0.7").stdout
     assert tomllib.loads(changed)["inversion"]["tau"] == 0.7
     assert json.loads(recipes("quick", "--json").stdout) == recipe.load("quick").model_dump(mode="json")
+
+
+def test_the_reuse_weights_name_the_equations_of_their_losses() -> None:
+    explained = recipes("quick").stdout
+    for key, loss in (("frame_reuse", losses.frame_reuse_loss), ("utterance_reuse", losses.utterance_reuse_loss)):
+        equation = re.search(r"\(Eq\. \d+\)", loss.__doc__ or "")
+        sentences = [above for above, line in itertools.pairwise(explained.splitlines()) if line.startswith(f"{key} =")]
+        assert equation and len(sentences) == 2 and all(equation[0] in sentence for sentence in sentences)
 
 
 def test_mistakes_name_the_nearest() -> None:
