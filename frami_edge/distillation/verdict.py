@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from frami_edge.compute import Compute
+from frami_edge.errors import FramiError
 from frami_edge.evaluation import divergences
 from frami_edge.inversion import batch_norm, quality, views
 from frami_edge.inversion.bank import Bank
@@ -32,7 +33,12 @@ class Verdict(NamedTuple):
 
 
 def judge(student: Network, synthesizer: Synthesizer, bank: Bank, seconds: float = math.inf) -> Verdict:
-    """The verdict; makes :data:`FRESH_BATCHES` batches, in ``seconds`` each at most, which do not enter the bank."""
+    """The verdict; makes :data:`FRESH_BATCHES` batches, in ``seconds`` each at most, which do not enter the bank.
+
+    Raises:
+        FramiError: the student's answers are not finite. In training its BatchNorms take the statistics of the batch;
+            those that they keep for inference may be broken all the same.
+    """
     teacher, compute, settings = synthesizer.teacher, synthesizer.compute, synthesizer.settings
     made = [synthesizer.synthesize(None, bank, until=time.monotonic() + seconds).samples for _ in range(FRESH_BATCHES)]
     noise = [NoiseSynthesizer(teacher, settings, compute).synthesize(None, bank).samples for _ in range(FRESH_BATCHES)]
@@ -44,6 +50,9 @@ def judge(student: Network, synthesizer: Synthesizer, bank: Bank, seconds: float
         hidden, ours = teacher.forward_hidden(x), student(x)
         richness = _richness(teacher, x, labels, settings.min_chunks, settings.min_chunk_frames)
     student.cpu()
+    if not ours.isfinite().all():
+        raise FramiError("The student's answers to fresh samples are not finite, though its losses were.",
+                         "A lower rate may help: --set distillation.finish.lr=0.02; so may --precision float32.")
     theirs = hidden.logits.float()
     return Verdict(
         samples=len(x),

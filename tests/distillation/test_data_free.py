@@ -1,10 +1,12 @@
 """The whole of Algorithm 1 on a small problem: what it learns, and that nothing is lost when it is interrupted."""
 
+import math
 from pathlib import Path
 
 import pytest
 import torch
 from small_runs import make_run, make_teacher, quick
+from torch import nn
 
 from frami_edge import networks, recipe
 from frami_edge.distillation.data_free import Progress, taken_over
@@ -68,6 +70,15 @@ def test_the_verdict_says_how_far_the_student_is_from_its_teacher(tmp_path: Path
     same.load_state_dict(teacher.net.state_dict())
     assert work.verdict(same).agreement == 1 and work.verdict(same).divergence < 1e-9
     assert work.verdict(other).divergence > 0.1
+
+
+def test_a_student_whose_answers_are_not_finite_gets_no_verdict(tmp_path: Path) -> None:
+    """Its losses are finite: in training a BatchNorm does not look at what it keeps for inference."""
+    work = make_run(tmp_path, quick())
+    student = work.run()
+    next(module for module in student.modules() if isinstance(module, nn.BatchNorm2d)).running_var.fill_(math.nan)
+    with pytest.raises(FramiError, match="answers to fresh samples are not finite"):
+        work.verdict(student)
 
 
 def test_time_independent_sounds_get_the_time_term(tmp_path: Path) -> None:
