@@ -14,6 +14,7 @@ from frami_edge.inversion.generator import Generator
 from frami_edge.recipe import Inversion
 
 BETAS = (0.5, 0.999)  # of Adam for generator and noise, as in CMI
+BETAS_ADI = (0.5, 0.99)  # for the samples themselves, as in its port in CMI's repository
 JITTER = 2  # frames; DeepInversion shifts its images by as many pixels
 
 
@@ -157,7 +158,7 @@ class LogMelSource(Source):
         start = torch.randn(settings.batch_size, spec.n_mels, self.card.frames, device=self.compute.device)
         self.scaled = start.requires_grad_()  # in units of the spread, so that lr_z means the same for every front-end
         self._limit()
-        self.optimizer = torch.optim.Adam([self.scaled], lr=settings.lr_z)
+        self.optimizer = torch.optim.Adam([self.scaled], lr=settings.lr_z, betas=BETAS_ADI)
 
     def draw(self) -> Tensor:
         log_mel = self.centre + self.spread * self.scaled
