@@ -150,9 +150,7 @@ def _cells(table: str) -> dict[str, Cell]:
     if table in folders:
         return {name: cell for name, cell in cells.items() if _group(name) == table}
     if table not in TABLES:
-        known = [*TABLES, *folders]
-        raise FramiError(f"There is no table '{table}'.", f"{nearest(table, known)} Known: {', '.join(known)}.",
-                         exit_code=EXIT_USAGE)
+        raise FramiError(f"There is no table '{table}'.", nearest(table, [*TABLES, *folders]), exit_code=EXIT_USAGE)
     return {name: cell for name, cell in cells.items()
             if table in cell.tables or (cell.kind == "teacher" and cell.tables)}
 
@@ -196,7 +194,7 @@ def _known(given: Sequence[str], known: list[str], what: str) -> None:
     for name in given:
         if name not in known:
             raise FramiError(f"The table has no {what} '{name}'.",
-                             f"{nearest(name, known)} It has {', '.join(known)}.", exit_code=EXIT_USAGE)
+                             nearest(name, known), exit_code=EXIT_USAGE)
 
 
 def _known_overrides(options: Options) -> None:
