@@ -118,7 +118,10 @@ def finish(folder: Path, cell: Result, seed: int, teacher: Path, given: argparse
 
 
 def read(outs: Sequence[Path]) -> tuple[Result, list[Bank]]:
-    """The teacher, and the banks by arm and seed, finished in their cells alone or again."""
+    """The teacher, and the banks by arm and seed, finished in their cells alone or again.
+
+    A row with recordings, which has no bank, is among them to be compared with.
+    """
     banks: dict[tuple[str, str, int], list[Result]] = {}
     cells = [found for out in outs for found in results.with_folders(out)]
     teachers = {cell.model_sha256: cell for _, cell in cells if cell.arm == "teacher"}
@@ -126,7 +129,7 @@ def read(outs: Sequence[Path]) -> tuple[Result, list[Bank]]:
         raise FramiError(f"{', '.join(map(str, outs))} are of {len(teachers)} teachers.", "Give those of one.")
     teacher = next(iter(teachers.values()), None)
     for folder, cell in cells:
-        if cell.kind == "data-free":
+        if cell.kind != "teacher":
             if (cell.arm, "", cell.seed) in banks or (teacher and cell.teacher_sha256 != teacher.model_sha256):
                 raise FramiError(f"{folder}: another cell of {cell.arm}, seed {cell.seed}, or one of another teacher.",
                                  "Other settings and teachers go into an OUT of their own.")

@@ -98,3 +98,11 @@ def test_two_teachers_are_told_apart() -> None:
         finishes.read([cells / "jackson", cells / "george"])
     with pytest.raises(FramiError, match="another cell of"):
         finishes.read([cells / "jackson", cells / "jackson"])
+
+
+def test_a_row_with_recordings_is_compared_with() -> None:
+    teacher, banks = finishes.read([Path(__file__).parents[2] / "docs" / "cells" / "digits-vendor" / "theo"])
+    rows = [line for line in finishes.table(teacher, banks, "frami+muon").splitlines()
+            if line.startswith("| student, KD with the recordings |")]
+    assert len(rows) == 2 * len(finishes.FIGURES)  # its figures, and the differences
+    assert rows[0].endswith("| 95.0, 95.4, 95.2 | 95.2 |  |  |") and "-2.0, -2.2, -2.2" in rows[len(finishes.FIGURES)]
