@@ -52,7 +52,8 @@ def judge(student: Network, synthesizer: Synthesizer, bank: Bank, seconds: float
     student.cpu()
     if not ours.isfinite().all():
         raise FramiError("The student's answers to fresh samples are not finite, though its losses were.",
-                         "A lower rate may help: --set distillation.finish.lr=0.02; so may --precision float32.")
+                         "A lower rate may help: --set distillation.finish.lr=0.02; so may bounded gradients, "
+                         "--set distillation.finish.clip_norm=1, and --precision float32.")
     theirs = hidden.logits.float()
     return Verdict(
         samples=len(x),
