@@ -17,7 +17,7 @@ runner = CliRunner()
 TINY = [
     "inversion.batches=2", "inversion.warmup_batches=1", "inversion.batch_size=4", "inversion.steps=2",
     "inversion.first_steps=2", "distillation.batch_size=4", "distillation.alternate.steps=2",
-    "distillation.finish.steps=2",
+    "distillation.finish.steps=2", "distillation.finish.clip_norm=1",
 ]
 
 

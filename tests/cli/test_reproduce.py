@@ -25,7 +25,8 @@ from frami_edge.runs import RunDirectory
 TINY = [part for value in (
     "inversion.batches=2", "inversion.warmup_batches=1", "inversion.batch_size=4", "inversion.steps=2",
     "inversion.first_steps=2", "inversion.ngf=4", "distillation.batch_size=4", "distillation.alternate.steps=2",
-    "distillation.finish.steps=2", "training.epochs=1", "training.batch_size=8") for part in ("--set", value)]
+    "distillation.finish.steps=2", "distillation.finish.clip_norm=1", "training.epochs=1",
+    "training.batch_size=8") for part in ("--set", value)]
 
 
 @pytest.fixture
