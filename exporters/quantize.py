@@ -28,7 +28,7 @@ from frami_edge.checkpoints import Checkpoint
 from frami_edge.errors import FramiError
 from frami_edge.exporters.graph import quiet
 from frami_edge.features import Features
-from frami_edge.inversion.bank import Bank
+from frami_edge.inversion.bank import samples_of
 from frami_edge.runtime.classifier import softmax
 from frami_edge.runtime.session import open_session
 
@@ -55,13 +55,10 @@ def calibration_samples(student: Checkpoint, run: Path) -> Array:
     Raises:
         FramiError: there is no bank, or it was made from another teacher.
     """
-    folder = run / "bank"
-    if not any(folder.glob("batch-*.pt")):
-        raise FramiError(f"{folder} holds no synthesized samples to calibrate with.",
-                         "They lie in the run folder of 'frami-edge distill', NAME.run: keep it beside the "
-                         "student, or name it with --calibration.")
-    bank = Bank(folder, str(student.provenance.get("teacher_sha256")), capacity=10**9)
-    log_mel = bank.whole().log_mel.float().numpy()
+    samples = samples_of(run, str(student.provenance.get("teacher_sha256")),
+                         "To calibrate with, they lie in the run folder of 'frami-edge distill', NAME.run: keep it "
+                         "beside the student, or name it with --calibration.")
+    log_mel = samples.log_mel.float().numpy()
     order = np.random.default_rng(0).permutation(len(log_mel))[: CALIBRATION + HELD_OUT]
     heard: Array = Features(student.card.frontend)(torch.from_numpy(log_mel[order])).numpy()
     return heard

@@ -95,6 +95,20 @@ class RunDirectory:
             hint = "Free some space, then --resume." if self.path.is_dir() else "The folder was removed: start anew."
             raise FramiError(f"Cannot write to {self.path}: {error}", hint) from error
 
+    def events(self) -> list[dict[str, Any]]:
+        """What :meth:`log` noted, oldest first, without lines that a crash cut off; nothing where the file is gone."""
+        path, found = self.path / "metrics.jsonl", []
+        try:
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise FramiError(f"Cannot read {path}: {error}") from error
+        for line in lines:
+            with contextlib.suppress(ValueError, TypeError):
+                found.append(dict(json.loads(line)))
+        return found
+
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Keep a second process out. The operating system holds the lock, and frees it however the process ends."""

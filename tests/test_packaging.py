@@ -21,7 +21,7 @@ from frami_edge.exporters.onnx import export_onnx
 
 ROOT = Path(__file__).parents[1]
 SOURCES = {"frami_edge": "frami_edge", "exporters": "frami_edge/exporters", "recipes": "frami_edge/recipes"}
-SHIPPED = (".py", ".toml", ".pt", ".md", ".typed")
+SHIPPED = (".py", ".toml", ".pt", ".md", ".html", ".typed")
 CARD = TeacherCard(labels=("cat", "dog", "rain"), time_dependent=False, clip=Clip(seconds=0.5, preparation="loop"))
 
 

@@ -94,3 +94,17 @@ def test_the_lock_of_a_dead_process_does_not_count(tmp_path: Path) -> None:
     (run.path / ".lock").write_text(str(os.getpid()))
     with run.locked():
         pass
+
+
+def test_what_was_noted_is_read_again(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    assert run.events() == []
+    run.log({"batch": 1})
+    run.log({"batch": 2})
+    assert [event["batch"] for event in run.events()] == [1, 2]
+    with open(tmp_path / "metrics.jsonl", "a") as handle:
+        handle.write('{"batch": 3, "synth')  # the machine went down
+    assert [event["batch"] for event in run.events()] == [1, 2]
+    run.log({"batch": 3})  # goes on in the same line, which is lost
+    run.log({"batch": 4})
+    assert [event["batch"] for event in run.events()] == [1, 2, 4]

@@ -1,4 +1,4 @@
-"""``frami-edge demo``: distill, export and bench, one after another, on the teacher that ships with the package."""
+"""``frami-edge demo``: all that a student takes, one after another, on the teacher that ships with the package."""
 
 import hashlib
 import json
@@ -35,7 +35,7 @@ def demo(
     folder: Annotated[Path, typer.Option("--dir", help="Where everything goes.")] = Path("frami-edge-demo"),
     force: options.Force = False,
 ) -> None:
-    """Distil, export and measure a student of a small teacher of spoken digits, in a few minutes.
+    """Distil, show, export and measure a student of a small teacher of spoken digits, in a few minutes.
 
     Each command is shown as it could be typed. An interrupted demo goes on where it was.
     """
@@ -46,7 +46,7 @@ def demo(
     teacher, student = folder / "teacher.pt", folder / "student.pt"
     # interrupted after that, while it was exported or measured
     distilled = student.is_file() and not force and _is_the_demos(student)
-    there_already = [] if distilled else [student]
+    there_already = [] if distilled else [student, student.with_suffix(".html")]
     if not distilled or student.with_suffix(".bench.json").exists():
         there_already.append(student.with_suffix(".onnx"))
     if packed := not (teacher.is_file() and teacher.read_bytes() == packaged_teacher()):
@@ -57,11 +57,12 @@ def demo(
         unpack_teacher(teacher)
     if not distilled:
         _distill(open_teacher(teacher), teacher, student, force)
+    page = _report(student)
     model = _export(student)
-    report = _bench(model)
+    measured = _bench(model)
     console.out.print(f"\nDone in {(time.monotonic() - started) / 60:.1f} minutes.\n"
-                      f"student  {student}\nONNX     {model}\nreport   {report}", highlight=False, markup=False,
-                      soft_wrap=True)
+                      f"student  {student}\nsamples  {page}   (to see and hear, in a browser)\nONNX     {model}\n"
+                      f"bench    {measured}", highlight=False, markup=False, soft_wrap=True)
 
 
 def unpack_teacher(path: Path) -> None:
@@ -93,6 +94,13 @@ def _distill(opened: "OpenedTeacher", teacher: Path, student: Path, force: bool)
            *(word for each in OVERRIDES for word in ("--set", each))])
     begun = student.with_suffix(".run").is_dir() and not force
     run_distill(opened, teacher, STUDENT, student, overrides=OVERRIDES, resume=begun, force=force)
+
+
+def _report(student: Path) -> Path:
+    from frami_edge.cli.report import write_report
+
+    _show(["report", student])
+    return write_report(student, student.with_suffix(".run"), student.with_suffix(".html"), force=True)
 
 
 def _export(student: Path) -> Path:

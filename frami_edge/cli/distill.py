@@ -7,7 +7,6 @@ import typer
 
 from frami_edge.cli import console, options
 from frami_edge.cli.distilling import run_distill
-from frami_edge.cli.verdict import failed
 from frami_edge.errors import EXIT_CHECK_FAILED, EXIT_USAGE, FramiError
 
 if TYPE_CHECKING:
@@ -113,7 +112,7 @@ def register(app: typer.Typer) -> None:
                               bank=bank)
         if without_bn and verdict:
             console.out.print(WITHOUT_BN, soft_wrap=True)
-        if min_agreement and verdict and (verdict.agreement < min_agreement or failed(verdict)):
+        if min_agreement and verdict and (verdict.agreement < min_agreement or verdict.failed):
             console.err.print(f"The verdict is below --min-agreement {min_agreement:g}.")
             raise typer.Exit(EXIT_CHECK_FAILED)
 

@@ -14,11 +14,12 @@ from frami_edge.errors import EXIT_CANNOT_RUN, FramiError
 from frami_edge.runtime.text import drop_output, print_anything
 
 # in the order of use; each module has register(app) and imports what is heavy inside its command
-COMMANDS = ("inspect", "distill", "export", "bench", "compare", "eval", "predict", "listen", "train", "reproduce",
-            "recipes", "networks", "demo")
+COMMANDS = ("inspect", "distill", "report", "export", "bench", "compare", "eval", "predict", "listen", "train",
+            "reproduce", "recipes", "networks", "demo")
 INTERRUPTED = 130  # 128 + SIGINT, as shells say it
 
-DISTILL_EXTRA = {"filelock", "lightning_fabric", "onnx", "onnxscript", "torch", "torchaudio"}  # a device does without
+DISTILL_EXTRA = {"filelock", "jinja2", "lightning_fabric", "matplotlib", "onnx", "onnxscript", "torch",
+                 "torchaudio"}  # a device does without
 DEPENDENCIES = {"numpy", "onnxruntime", "pydantic", "soundfile"}  # those that are imported inside commands
 
 

@@ -9,14 +9,7 @@ from frami_edge.cli import console
 if TYPE_CHECKING:
     from frami_edge.distillation.verdict import Verdict
 
-LEAST_CONFIDENCE = 0.5  # of the teacher in the class asked for; good runs have over 0.9
 QUICK_BATCHES = 24  # of `quick`; `thorough` has three times as many
-LEAST_AGREEMENT = 0.96  # most good runs have 97 % or more (docs/results/teachers.md)
-
-
-def failed(verdict: "Verdict") -> bool:
-    """Whether the samples mean nothing to the teacher itself, and so nothing is known of the student."""
-    return verdict.teacher_confidence < LEAST_CONFIDENCE
 
 
 def print_verdict(out: Path, run: Path, verdict: "Verdict", seconds: float, recipe: str, batches: int,
@@ -39,15 +32,15 @@ def print_verdict(out: Path, run: Path, verdict: "Verdict", seconds: float, reci
     if verdict.richness is not None:
         lines.append(f"  temporal richness           {verdict.richness:7.1%}   (chunks of their sample's class; their "
                      f"logits spread by {verdict.chunk_spread:.2f})")
-    lines.append(f"These are synthesized sounds: with labelled recordings, 'frami-edge eval {out} DIR' gives the "
-                 "accuracy.")
+    lines.append(f"These are synthesized sounds ('frami-edge report {out}' shows what the student learned from): with "
+                 f"labelled recordings, 'frami-edge eval {out} DIR' gives the accuracy.")
     console.out.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
-    if failed(verdict):
+    if verdict.failed:
         console.err.print("warning: the synthesis has failed: the teacher does not hear the classes that were asked "
                           "for, so the student learned from sounds that mean nothing. Do not use it. 'frami-edge "
                           f"inspect' says whether the card can be right, {run / 'metrics.jsonl'} how the losses went.",
                           highlight=False, markup=False, soft_wrap=True)
-    elif verdict.agreement < LEAST_AGREEMENT:
+    elif verdict.doubtful:
         console.err.print(f"note: the student decides otherwise than its teacher on {1 - verdict.agreement:.0%} of "
                           "these, and will on more of real recordings. More samples help as a rule: "
                           f"{_more_samples(recipe, batches, minutes, of_a_bank)}.",

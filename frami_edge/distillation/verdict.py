@@ -18,6 +18,8 @@ from frami_edge.networks.base import Network
 from frami_edge.teacher.taps import Teacher
 
 FRESH_BATCHES = 2  # synthesized for the verdict alone
+LEAST_CONFIDENCE = 0.5  # of the teacher in the class asked for; good runs have over 0.9
+LEAST_AGREEMENT = 0.96  # most good runs have 97 % or more (docs/results/teachers.md)
 
 
 class Verdict(NamedTuple):
@@ -30,6 +32,16 @@ class Verdict(NamedTuple):
     diversity: float  # mean cosine distance within a class of the teacher's pooled states
     richness: float | None  # share of the chunks that have their sample's class; None for clips too short to cut
     chunk_spread: float | None  # of the true class's logit over the chunks of a sample
+
+    @property
+    def failed(self) -> bool:
+        """Whether the samples mean nothing to the teacher itself, and so nothing is known of the student."""
+        return self.teacher_confidence < LEAST_CONFIDENCE
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether the student decides otherwise than its teacher too often."""
+        return self.agreement < LEAST_AGREEMENT
 
 
 def judge(student: Network, synthesizer: Synthesizer, bank: Bank, seconds: float = math.inf) -> Verdict:

@@ -141,6 +141,18 @@ class Bank:
         return samples
 
 
+def samples_of(run: Path, teacher_sha256: str, hint: str) -> Samples:
+    """All samples that lie in the folder of a finished run, oldest first.
+
+    Raises:
+        FramiError: there are none, which ``hint`` is for, or they are of another teacher.
+    """
+    folder = run / "bank"
+    if not batch_files(folder):
+        raise FramiError(f"{folder} holds no synthesized samples.", hint)
+    return Bank(folder, teacher_sha256, capacity=10**9).whole()
+
+
 def batch_files(folder: Path) -> dict[int, Path]:
     """The files of the batches in ``folder`` by their numbers; "batch-00001 (1).pt" of a file manager is none."""
     found = {int(match[1]): path for path in folder.glob("batch-*.pt")

@@ -1,4 +1,4 @@
-"""The demo: three commands on the packaged teacher. Its settings are cut down here; what it does with them is not."""
+"""The demo: the commands on the packaged teacher. Its settings are cut down here; what it does with them is not."""
 
 import json
 from pathlib import Path
@@ -21,20 +21,21 @@ TINY = [
 ]
 
 
-def test_three_commands_leave_a_student_a_model_and_a_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_four_commands_leave_what_they_promise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "OVERRIDES", TINY)
     monkeypatch.setattr(demo, "RUNS", 10)
     result = runner.invoke(app, ["demo", "--dir", str(tmp_path / "out")])
     assert result.exit_code == 0, result.stderr
-    written = ("student.pt", "student.onnx", "student.bench.json")
-    student, model, report = (tmp_path / "out" / name for name in written)
+    written = ("student.pt", "student.html", "student.onnx", "student.bench.json")
+    student, page, model, report = (tmp_path / "out" / name for name in written)
     end = result.stdout.split("Done in")[1]
-    assert all(str(path) in end for path in (student, model, report))
+    assert all(str(path) in end for path in (student, page, model, report))
+    assert "<audio" in page.read_text(encoding="utf-8")
     assert checkpoints.load(student).provenance["recipe"]["inversion"]["batches"] == 2
     assert Classifier(model).labels == tuple("0123456789")
     assert json.loads(report.read_text())["passed"] is True
     commands = [line for line in result.stdout.splitlines() if line.startswith("$ frami-edge")]
-    assert [command.split()[2] for command in commands] == ["distill", "export", "bench"]
+    assert [command.split()[2] for command in commands] == ["distill", "report", "export", "bench"]
 
     again = runner.invoke(app, ["demo", "--dir", str(tmp_path / "out")])
     assert again.exit_code == 2 and "--force" in again.stderr
@@ -56,7 +57,7 @@ def test_the_packaged_teacher_knows_spoken_digits(tmp_path: Path, fsdd: Path) ->
     assert accuracy == pytest.approx(443 / 500, abs=2 / 500)  # as frami_edge/demo/README.md says
 
 
-@pytest.mark.parametrize("name", ["teacher.pt", "student.pt", "student.onnx"])
+@pytest.mark.parametrize("name", ["teacher.pt", "student.pt", "student.html", "student.onnx"])
 def test_nobodys_files_are_replaced(tmp_path: Path, name: str) -> None:
     """The README's own names, in the folder where somebody keeps what he bought."""
     (tmp_path / name).write_text("precious")

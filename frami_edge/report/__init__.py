@@ -1,0 +1,1 @@
+"""What a distillation made, to be seen and heard: one HTML page."""
