@@ -64,7 +64,6 @@ class Contents:
     classes: int
     told: Provenance
     seconds: float  # of a sample
-    sample_rate: int
     samples: int  # in the bank
     shown: Mapping[str, Sequence[Shown]]  # by the class asked for
     with_sound: bool
@@ -96,7 +95,7 @@ def gather(file: str, student: Checkpoint, run: RunDirectory, per_class: int, mo
         file=file, network=network.name, parameters=cost.parameters(network),
         macs=cost.macs(network, card.frontend.rows, bank.log_mel.shape[2]), classes=card.classes, told=told,
         seconds=bank.log_mel.shape[2] * card.frontend.hop_length / card.clip.sample_rate,
-        sample_rate=card.clip.sample_rate, samples=len(bank.labels),
+        samples=len(bank.labels),
         shown=_shown(student, bank, per_class, most_classes), with_sound=sounds.overlaps(card.frontend),
         synthesis=_curves(events, "batch", "synthesis", SYNTHESIS),
         alternation=_curves(events, "batch", "distillation", DISTILLATION),
