@@ -1,4 +1,4 @@
-"""What the report says, read from a checkpoint, the folder of its run, and an exported model beside it."""
+"""What the report says, read from a checkpoint and the folder of its run."""
 
 import base64
 from collections.abc import Mapping, Sequence
