@@ -29,6 +29,8 @@ class Inversion(Table):
     batch_size: Annotated[int, Field(ge=2)]
     steps: PositiveInt  # per batch
     first_steps: PositiveInt  # for the first batch, or after the generator is drawn anew
+    refine_steps: Count  # then so many of the samples themselves, which come to the bank as well; not in the paper
+    lr_refine: Positive  # of these, in standard deviations of a log-Mel
     restart: bool  # draw the generator anew for each batch, as Algorithm 1 says
     lr_generator: Positive
     lr_z: Positive
@@ -75,9 +77,13 @@ class Inversion(Table):
         most = min(self.max_chunks, frames // self.min_chunk_frames)
         return most if most >= self.min_chunks else 0
 
-    def steps_of(self, batch: int) -> int:
-        """Steps that batch number ``batch`` takes; the first is 0."""
+    def generator_steps(self, batch: int) -> int:
+        """Steps that batch number ``batch`` takes before it is refined; the first is 0."""
         return self.first_steps if batch == 0 or self.restart else self.steps
+
+    def steps_of(self, batch: int) -> int:
+        """Steps that it takes in all."""
+        return self.generator_steps(batch) + self.refine_steps
 
     def planned_steps(self, batches: int) -> int:
         """Steps that the first ``batches`` batches take together."""

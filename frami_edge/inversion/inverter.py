@@ -12,7 +12,7 @@ from frami_edge.errors import FramiError
 from frami_edge.inversion import batch_norm, losses, views
 from frami_edge.inversion.bank import Bank, Samples
 from frami_edge.inversion.embedding import Head, stage_statistics
-from frami_edge.inversion.sources import Source
+from frami_edge.inversion.sources import BETAS_ADI, Source, usual_levels
 from frami_edge.inversion.synthesizer import Labels, Synthesized, Synthesizer, Told, nobody
 from frami_edge.networks.base import Network
 from frami_edge.recipe import Inversion
@@ -26,6 +26,7 @@ class _Step(NamedTuple):
     """What one step made and measured. The samples are a copy: the optimizer changes the source, not them."""
 
     log_mel: Tensor
+    lengths: Tensor  # of the clips within the samples, in frames, (batch, 1)
     embeddings: Tensor
     statistics: dict[str, batch_norm.Statistics]
     losses: dict[str, float]
@@ -63,19 +64,21 @@ class Inverter(Synthesizer):
 
     def synthesize(self, student: Network | None, bank: Bank, told: Told = nobody, until: float = math.inf
                    ) -> Synthesized:
-        """One batch: the samples of the step with the lowest L_inv."""
+        """One batch: the samples of the step with the lowest L_inv, and where they are refined the refined ones too."""
         labels = self.labels.draw(self.settings.batch_size).to(self.compute.device)
         uniform = torch.rand(len(labels), 1, device=self.compute.device)
         best: _Step | None = None
         self.source.begin()
-        for done in range(self.settings.steps_of(self.batches_made)):
+        steps = self.settings.generator_steps(self.batches_made)
+        for done in range(steps):
             if done and time.monotonic() > until:
                 break
-            log_mel = self.prepared(self.source.draw(), self.lengths(uniform))
+            lengths = self.lengths(uniform)
+            log_mel = self.prepared(self.source.draw(), lengths)
             self.source.zero_grad()
             self.head_optimizer.zero_grad(set_to_none=True)
             self.lengths_optimizer.zero_grad(set_to_none=True)
-            step = self._backward(log_mel, labels, student, bank)
+            step = self._backward(log_mel, lengths.detach(), labels, student, bank)
             told(done + 1, step.losses)
             if not math.isfinite(step.losses["total"]):
                 continue
@@ -89,8 +92,13 @@ class Inverter(Synthesizer):
             raise FramiError("The inversion losses are not finite at any step.",
                              "Compare the card's front-end and normalisation with the vendor's; or try float32.")
         self.source.end()
-        self.history.update(best.statistics)
-        return Synthesized(Samples(best.log_mel.cpu(), labels.cpu(), best.embeddings.cpu()), best.losses)
+        kept = [best]
+        if self.settings.refine_steps:
+            kept.append(self._refined(best, labels, student, lambda done, terms: told(steps + done, terms), until))
+        self.history.update(kept[-1].statistics)
+        samples = Samples(torch.cat([each.log_mel for each in kept]).cpu(), labels.repeat(len(kept)).cpu(),
+                          torch.cat([each.embeddings for each in kept]).cpu())
+        return Synthesized(samples, kept[-1].losses)
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -110,7 +118,8 @@ class Inverter(Synthesizer):
         self.batches_made = state["batches_made"]
         self.labels.waiting = state.get("waiting_labels", self.labels.waiting)  # checkpoints of before have none
 
-    def _backward(self, log_mel: Tensor, labels: Tensor, student: Network | None, bank: Bank) -> _Step:
+    def _backward(self, log_mel: Tensor, lengths: Tensor, labels: Tensor, student: Network | None,
+                  bank: Bank) -> _Step:
         """One step's losses, with their gradients left in source and head.
 
         Each pass through the teacher is followed by its own backward to the samples, and the sum goes through the
@@ -135,7 +144,32 @@ class Inverter(Synthesizer):
         log_mel.backward(samples.grad)
         terms["total"] = total
         losses_now = {name: float(value.detach()) for name, value in terms.items()}
-        return _Step(samples.detach(), embeddings, statistics, losses_now)
+        return _Step(samples.detach(), lengths, embeddings, statistics, losses_now)
+
+    def _refined(self, best: _Step, labels: Tensor, student: Network | None, told: Told, until: float) -> _Step:
+        """The samples after steps of their own, without the generator: the ones with the lowest L_inv.
+
+        As DeepInversion optimises its images, from where the generator has left them. Only L_inv is asked for, one pass
+        through the teacher; what contrast and T_finv have brought stays in the samples.
+        """
+        spec, (_, spread) = self.card.frontend, usual_levels(self.card)
+        log_mel = best.log_mel.clone().requires_grad_()
+        optimizer = torch.optim.Adam([log_mel], lr=self.settings.lr_refine * spread, betas=BETAS_ADI)
+        for done in range(self.settings.refine_steps):
+            if time.monotonic() > until:
+                break
+            samples = self.prepared(log_mel, best.lengths)
+            terms, embeddings, statistics = self._inversion_terms(self.normalise(samples), labels, student)
+            optimizer.zero_grad(set_to_none=True)
+            terms["inversion"].backward()
+            losses_now = best.losses | {name: float(value.detach()) for name, value in terms.items()}
+            told(done + 1, losses_now)
+            if losses_now["inversion"] < best.losses["inversion"]:  # never where it is not finite
+                best = _Step(samples.detach().clone(), best.lengths, embeddings, statistics, losses_now)
+            optimizer.step()
+            with torch.no_grad():
+                log_mel.clamp_(spec.log_floor, spec.log_ceiling)
+        return best
 
     def _inversion_terms(self, x: Tensor, labels: Tensor, student: Network | None
                          ) -> tuple[dict[str, Tensor], Tensor, dict[str, batch_norm.Statistics]]:

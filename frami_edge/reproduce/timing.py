@@ -73,6 +73,7 @@ def _distilling(task: Task, teacher: Teacher, compute: Compute, budget: float) -
     shortened = Recipe(
         inversion=inversion.model_copy(update={"batches": 1, "minutes": 0.0, "warmup_batches": 0,
                                                "steps": SYNTHESIS_STEPS, "first_steps": SYNTHESIS_STEPS,
+                                               "refine_steps": min(SYNTHESIS_STEPS, inversion.refine_steps),
                                                "batch_size": synthesized}),
         distillation=settings.model_copy(update=short | {"batch_size": taught}))
     times = _timed(shortened, task, teacher, compute)

@@ -50,6 +50,35 @@ def test_samples_have_the_clip_preparation_exactly(tmp_path: Path) -> None:
     assert not (without == maker.card.frontend.log_floor).all(1).any()
 
 
+def test_refined_samples_come_beside_those_of_the_generator(tmp_path: Path) -> None:
+    """With labels and clip preparation as before, nearer to what the teacher knows, and measured as they are kept."""
+    told: list[int] = []
+    plain = synthesizer("inversion.first_steps=12").synthesize(None, Bank(tmp_path / "plain", "sha", 100))
+    maker = synthesizer("inversion.first_steps=12", "inversion.refine_steps=8")
+    made = maker.synthesize(None, Bank(tmp_path / "refined", "sha", 100), lambda step, _: told.append(step))
+    assert told == list(range(1, maker.settings.steps_of(0) + 1)) and len(told) == 20
+    count = len(plain.samples.labels)
+    assert torch.equal(made.samples.log_mel[:count], plain.samples.log_mel)
+    assert made.samples.labels.tolist() == 2 * plain.samples.labels.tolist()
+    assert all(made.losses[name] < 0.95 * plain.losses[name] for name in ("bn", "inversion"))
+    before, after = made.samples.log_mel.split(count)
+    floor = maker.card.frontend.log_floor
+    assert torch.equal((before == floor).all(1), (after == floor).all(1))
+    assert maker.settings.prepare and (before == floor).all(1).any()
+    with torch.no_grad():
+        logits = maker.teacher(maker.normalise(after))
+        embeddings = maker.embed(maker.normalise(made.samples.log_mel))
+    cross_entropy = torch.nn.functional.cross_entropy(logits, made.samples.labels[count:])
+    assert float(cross_entropy) == pytest.approx(made.losses["class"], rel=1e-3)
+    assert torch.allclose(embeddings, made.samples.embeddings, atol=1e-3)
+
+
+def test_refining_keeps_the_samples_that_it_would_make_worse(tmp_path: Path) -> None:
+    maker = synthesizer("inversion.first_steps=12", "inversion.refine_steps=4", "inversion.lr_refine=50")
+    before, after = maker.synthesize(None, Bank(tmp_path, "sha", 100)).samples.log_mel.chunk(2)
+    assert torch.equal(before, after)
+
+
 def test_the_student_is_not_trained_by_the_inversion(tmp_path: Path) -> None:
     student = networks.build("wrn16", 4).eval().requires_grad_(False)
     before = {name: value.clone() for name, value in student.state_dict().items()}
