@@ -18,7 +18,7 @@ from frami_edge.runs import RunDirectory
 
 
 def test_interrupted_and_resumed_is_the_same_student(tmp_path: Path) -> None:
-    settings = quick("distillation.finish.steps=104")
+    settings = quick("distillation.finish.steps=104", "inversion.refine_steps=2")
     whole = make_run(tmp_path / "whole", settings).run()
 
     class StopHereError(Exception):
