@@ -125,14 +125,19 @@ def card(data: Dataset, group: str) -> TeacherCard:
 def written(given: argparse.Namespace) -> str:
     """The table of all cells below OUT, also of other calls, kept there; without recordings that of --groups alone."""
     wanted = None if given.folder else given.groups
-    folders = sorted(path for path in given.out.glob("*/") if not wanted or path.name in wanted)
-    found = [group for path in folders if (group := read(path))]
+    found = groups_below(given.out, wanted)
     if not found:
         raise FramiError(f"{given.out} has no cells yet.", "Give the folder of recordings to run them.")
     text = table(found, given.against)
     if not wanted:
         write_atomically(given.out / "table.md", lambda aside: aside.write_text(text + "\n", encoding="utf-8"))
     return text
+
+
+def groups_below(out: Path, wanted: Sequence[str] | None = None) -> list[Group]:
+    """All that are done below OUT, or those that are wanted."""
+    folders = sorted(path for path in out.glob("*/") if not wanted or path.name in wanted)
+    return [group for path in folders if (group := read(path))]
 
 
 def read(folder: Path) -> Group | None:
@@ -194,21 +199,35 @@ def of(group: Group, arm: str, figure: Figure, seeds: Sequence[int] | None = Non
     return np.stack([figure(cells[seed], group.teacher) for seed in (cells if seeds is None else seeds)]).astype(float)
 
 
-def compared(arm: str, against: str, groups: Sequence[Group], figure: Figure, factor: float, decimals: int) -> str:
-    """A line for groups in each of which both have a seed in common."""
+def gains(arm: str, against: str, groups: Sequence[Group], figure: Figure) -> list[Array]:
+    """``against`` minus ``arm`` in each group, (seeds, clips); one row where the groups' common seeds differ.
+
+    Raises:
+        FramiError: groups of different size. Means give each the same weight, a pool of their clips does not.
+    """
     common = [common_seeds(group, arm, against) for group in groups]
-    gains = [of(group, against, figure, seeds) - of(group, arm, figure, seeds)
+    found = [of(group, against, figure, seeds) - of(group, arm, figure, seeds)
              for group, seeds in zip(groups, common, strict=True)]
     if any(seeds != common[0] for seeds in common):  # seeds are resampled where every group has the same
-        gains = [gain.mean(0, keepdims=True) for gain in gains]
-    if len({gain.shape[1] for gain in gains}) > 1:  # the means give each group the same weight, a pool of clips not
+        found = [gain.mean(0, keepdims=True) for gain in found]
+    if len({gain.shape[1] for gain in found}) > 1:
         raise FramiError(f"Groups {', '.join(group.name for group in groups)} have different numbers of clips.",
                          "Compare them one by one, with --groups.")
-    together = np.concatenate(gains, axis=1)
-    found: Difference = paired_bootstrap(together, np.zeros_like(together))
-    show = partial(signed, factor=factor, decimals=decimals)
-    by_group = [float(gain.mean()) for gain in gains]
-    by_seed = together.mean(1).tolist() if len(together) > 1 else []
+    return found
+
+
+def difference(gained: Sequence[Array]) -> Difference:
+    """Of all groups together, over clips and seeds."""
+    together = np.concatenate(gained, axis=1)
+    return paired_bootstrap(together, np.zeros_like(together))
+
+
+def compared(arm: str, against: str, groups: Sequence[Group], figure: Figure, factor: float, decimals: int) -> str:
+    """A line for groups in each of which both have a seed in common."""
+    gained = gains(arm, against, groups, figure)
+    found, show = difference(gained), partial(signed, factor=factor, decimals=decimals)
+    by_group = [float(gain.mean()) for gain in gained]
+    by_seed = np.concatenate(gained, axis=1).mean(1).tolist() if found.seeds > 1 else []
     listed = [", ".join(show(each) for each in part) for part in (by_seed, by_group)]
     return (f"| {ARMS.get(arm, arm)} | {show(found.mean)} | {show(found.low)} to {show(found.high)} | {found.p:.2g} | "
             f"{listed[0]} | {listed[1]} | {sign_flips(by_group):.2g} |")

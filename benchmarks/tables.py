@@ -1,4 +1,4 @@
-"""The tables of docs/results that are generated, made again from the cells that are kept in docs/cells.
+"""The tables of the results' pages that are generated, made again from the cells that are kept in docs/cells.
 
     python benchmarks/tables.py            # rewrites what differs, and says where
     python benchmarks/tables.py --check    # only says it: exit code 1
@@ -7,6 +7,7 @@ In a page, a table stands between two comments, of which the first says what it 
 
     <!-- held_out docs/cells/digits-held-out -->
     <!-- finishes docs/cells/esc10-held-out/5 KL -->      (of its tables the one whose first word this is)
+    <!-- overview docs/cells -->
     <!-- end -->
 """
 
@@ -17,12 +18,13 @@ from pathlib import Path
 
 import finishes
 import held_out
+import overview
 
 from frami_edge.errors import EXIT_CHECK_FAILED, EXIT_OK, FramiError
 from frami_edge.files import write_atomically
 
 ROOT = Path(__file__).parents[1]
-BLOCK = re.compile(r"(<!-- (held_out|finishes) (\S+)(?: (\S+))? -->\n)(?:(?!<!--).)*(<!-- end -->)", re.DOTALL)
+BLOCK = re.compile(r"(<!-- (held_out|finishes|overview) (\S+)(?: (\S+))? -->\n)(?:(?!<!--).)*(<!-- end -->)", re.DOTALL)
 AGAINST = "frami"
 
 
@@ -45,7 +47,7 @@ def main(words: list[str] | None = None) -> int:
 
 
 def pages() -> list[Path]:
-    return sorted((ROOT / "docs" / "results").glob("*.md"))
+    return [ROOT / "docs" / "results.md", *sorted((ROOT / "docs" / "results").glob("*.md"))]
 
 
 def renewed(page: str) -> str:
@@ -60,10 +62,12 @@ def table(script: str, cells: Path, wanted: str | None) -> str:
         FramiError: there are no such cells, or no table begins with what is wanted.
     """
     if script == "held_out":
-        groups = [group for folder in sorted(cells.glob("*/")) if (group := held_out.read(folder))]
+        groups = held_out.groups_below(cells)
         if not groups:
             raise FramiError(f"{cells} has no cells.")
         return held_out.table(groups, AGAINST)
+    if script == "overview":
+        return overview.table(cells, AGAINST)
     parts = finishes.table(*finishes.read([cells]), AGAINST).split("\n\n")
     found = [part for part in parts if part.startswith(f"| {wanted}")]
     if not found:
