@@ -1,9 +1,23 @@
 """Where commands print: results to stdout, progress and problems to stderr."""
 
+from datetime import timedelta
+
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Column
 from rich.text import Text
+
+# seconds that the time left is estimated from: synthesis and distillation take turns, of which one may take a minute
+ESTIMATED_FROM = 600
 
 # what is printed is paths, labels and other people's messages, in which [brackets] are no markup
 out = Console(markup=False, highlight=False)
@@ -30,4 +44,15 @@ def progress() -> Progress:
         TimeRemainingColumn(elapsed_when_finished=True, table_column=whole[3]),
         LossesColumn(),
         console=err,
+        speed_estimate_period=ESTIMATED_FROM,
     )
+
+
+def log(bars: Progress, task: TaskID) -> None:
+    """A bar as a line: how far its task is, the time left and its losses. Where stderr is no terminal, else nothing."""
+    if err.is_terminal:
+        return
+    state = next(each for each in bars.tasks if each.id == task)
+    left = "" if not state.time_remaining else f", {timedelta(seconds=state.time_remaining)} left"
+    err.print(f"{state.description} {state.completed:.0f}/{state.total:.0f}{left}: {state.fields['losses']}",
+              soft_wrap=True)

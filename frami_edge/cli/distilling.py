@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from frami_edge.recipe import Recipe
     from frami_edge.teacher.opening import OpenedTeacher
 
-LOGGED_STEPS = 50  # between lines where stderr is no terminal
+LOGGED_STEPS = 50  # between lines of a log
 
 
 def run_distill(opened: "OpenedTeacher", teacher_path: Path, student: str, out: Path, *,
@@ -120,7 +120,7 @@ def _with_progress(work: Any) -> Any:
             else:
                 bars.start_task(student)
                 bars.update(student, completed=progress.done, losses=losses)
-            if not console.err.is_terminal and progress.done % LOGGED_STEPS == 0:
-                console.err.print(f"{progress.phase} {progress.done}/{progress.total}: {losses}", soft_wrap=True)
+            if progress.done % LOGGED_STEPS == 0:
+                console.log(bars, student if progress.phase == "finish" else samples)
 
         return work.run(report)

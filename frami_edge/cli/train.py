@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from frami_edge.training import Progress, Settings, Training
 
 INTERRUPTED = 130  # 128 + SIGINT
-LOGGED_STEPS = 100  # between lines where stderr is no terminal
+LOGGED_STEPS = 100  # between lines of a log
 
 HELP = """
 Train a network on the labelled recordings in FOLDER.
@@ -194,8 +194,8 @@ def _run(training: "Training") -> bool:
             state = (f"epoch {progress.epoch}/{progress.epochs} loss {progress.loss:.3f} "
                      f"accuracy {progress.accuracy:.1%}")
             bars.update(task, completed=progress.step, losses=state)
-            if not console.err.is_terminal and progress.step % LOGGED_STEPS == 0:
-                console.err.print(f"step {progress.step}/{progress.steps}: {state}", soft_wrap=True)
+            if progress.step % LOGGED_STEPS == 0:
+                console.log(bars, task)
 
         try:
             training.run(report)
