@@ -113,14 +113,19 @@ def _with_progress(work: Any) -> Any:
         def report(progress: "Progress") -> None:
             losses = " ".join(f"{name} {value:.3g}" for name, value in progress.losses.items()
                               if name not in ("total", "inversion"))
+            told = [student if progress.phase == "finish" else samples]
             if progress.phase == "alternation":  # its time counts as that of the samples it follows
                 bars.update(samples, losses=losses)
+                if finish and (after := work.finish_takes()):
+                    bars.update(student, losses=f"after the samples, about {after / 60:.0f} min")
+                    told.append(student)
             elif progress.phase == "synthesis":
                 bars.update(samples, completed=done_of_samples(progress.done), losses=losses)
             else:
                 bars.start_task(student)
                 bars.update(student, completed=progress.done, losses=losses)
             if progress.done % LOGGED_STEPS == 0:
-                console.log(bars, student if progress.phase == "finish" else samples)
+                for bar in told:
+                    console.log(bars, bar)
 
         return work.run(report)

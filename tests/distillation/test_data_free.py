@@ -1,5 +1,6 @@
 """The whole of Algorithm 1 on a small problem: what it learns, and that nothing is lost when it is interrupted."""
 
+import json
 import math
 from pathlib import Path
 
@@ -60,6 +61,15 @@ def test_run_folder_tells_the_story(tmp_path: Path) -> None:
     assert verdict.samples == 16 and 0 <= verdict.agreement <= 1 and verdict.bn_gap > 0
     assert verdict.richness is None and 0 <= verdict.diversity <= 2  # half a second is too short to cut
     assert len(work.bank) == 24  # fresh samples do not go into it
+
+
+def test_the_time_of_the_finish_is_told_once_a_student_has_learnt(tmp_path: Path) -> None:
+    work = make_run(tmp_path, quick())
+    told: list[tuple[str, int, float]] = []
+    work.run(lambda progress: told.append((progress.phase, work.batches, work.finish_takes())))
+    assert all(seconds > 0 if batches == 2 and phase != "finish" else seconds == 0 for phase, batches, seconds in told)
+    learnt = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[1])
+    assert told[-5][2] == pytest.approx(learnt["seconds"]["distillation"] * 4 / 3)  # 4 steps, at the pace of 3
 
 
 def test_the_verdict_says_how_far_the_student_is_from_its_teacher(tmp_path: Path) -> None:
