@@ -53,6 +53,11 @@ def log(bars: Progress, task: TaskID) -> None:
     if err.is_terminal:
         return
     state = next(each for each in bars.tasks if each.id == task)
-    left = "" if not state.time_remaining else f", {timedelta(seconds=state.time_remaining)} left"
+    left = "" if not state.time_remaining else f", {clock(state.time_remaining)} left"
     err.print(f"{state.description} {state.completed:.0f}/{state.total:.0f}{left}: {state.fields['losses']}",
               soft_wrap=True)
+
+
+def clock(seconds: float) -> str:
+    """As the bars write it: 0:16:40."""
+    return str(timedelta(seconds=round(seconds)))

@@ -117,7 +117,7 @@ def _with_progress(work: Any) -> Any:
             if progress.phase == "alternation":  # its time counts as that of the samples it follows
                 bars.update(samples, losses=losses)
                 if finish and (after := work.finish_takes()):
-                    bars.update(student, losses=f"after the samples, about {after / 60:.0f} min")
+                    bars.update(student, losses=f"after the samples, about {console.clock(after)}")
                     told.append(student)
             elif progress.phase == "synthesis":
                 bars.update(samples, completed=done_of_samples(progress.done), losses=losses)
