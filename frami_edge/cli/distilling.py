@@ -104,9 +104,9 @@ def _with_progress(work: Any) -> Any:
             return round(before + time.monotonic() - started)
         return steps or work.planned_steps(work.batches)
 
+    asked_for = 60 * inversion.minutes or work.planned_steps(inversion.batches)
     with console.progress() as bars:
-        samples = bars.add_task("samples", losses="", completed=done_of_samples(0),
-                                total=60 * inversion.minutes or work.planned_steps(inversion.batches))
+        samples = bars.add_task("samples", losses="", completed=done_of_samples(0), total=asked_for)
         student = bars.add_task("student", total=finish, completed=work.finish_steps, losses="", start=False,
                                 visible=finish > 0)
 
@@ -122,6 +122,7 @@ def _with_progress(work: Any) -> Any:
             elif progress.phase == "synthesis":
                 bars.update(samples, completed=done_of_samples(progress.done), losses=losses)
             else:
+                bars.update(samples, completed=asked_for)  # a time budget is not used up, nor are another run's samples
                 bars.start_task(student)
                 bars.update(student, completed=progress.done, losses=losses)
             if progress.done % LOGGED_STEPS == 0:
