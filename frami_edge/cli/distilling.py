@@ -116,7 +116,7 @@ def _with_progress(work: Any) -> Any:
             told = [student if progress.phase == "finish" else samples]
             if progress.phase == "alternation":  # its time counts as that of the samples it follows
                 bars.update(samples, losses=losses)
-                if finish and (after := work.finish_takes()):
+                if after := work.finish_takes():
                     bars.update(student, losses=f"after the samples, about {console.clock(after)}")
                     told.append(student)
             elif progress.phase == "synthesis":

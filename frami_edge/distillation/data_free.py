@@ -123,11 +123,12 @@ class DataFreeDistillation:
         return size * self.recipe.inversion.planned_steps(-(-batches // size))
 
     def finish_takes(self) -> float:
-        """Seconds that the rest of the finishing phase will take at the alternation's pace; 0 where none is known."""
+        """Seconds that the finishing phase will take at the alternation's pace; 0 without one, or once it has begun."""
         settings = self.recipe.distillation
         lessons = (self.batches - self.recipe.inversion.warmup_batches) * settings.alternate.steps
-        left = settings.finish.steps - self.finish_steps
-        return left * self.seconds["distillation"] / lessons if lessons > 0 and not self.finishing else 0.0
+        if lessons <= 0 or self.finishing:
+            return 0.0
+        return settings.finish.steps * self.seconds["distillation"] / lessons
 
     def verdict(self, student: Network) -> Verdict:
         """Judge a student on fresh samples, without a recording; they take no more than half of a time budget."""

@@ -1,7 +1,6 @@
 """Progress where there is no terminal: lines of a log."""
 
 import pytest
-from rich.progress import TaskID
 
 from frami_edge.cli import console
 
@@ -22,6 +21,6 @@ def test_a_log_tells_the_time_left_also_of_steps_that_take_minutes(capsys: pytes
 def test_a_terminal_has_bars_alone(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(console.err, "_force_terminal", True)
     bars = console.progress()
-    task: TaskID = bars.add_task("student", total=10, losses="")
+    task = bars.add_task("student", total=10, losses="")
     console.log(bars, task)
     assert capsys.readouterr().err == ""
