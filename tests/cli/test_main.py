@@ -57,6 +57,21 @@ def test_an_interruption_leaves_with_130(raising: typer.Typer) -> None:
     assert result.exit_code == 130 and "Interrupted" in result.stderr
 
 
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere nothing can be terminated so that it notices")
+def test_being_terminated_is_an_interruption() -> None:
+    """What `kill`, `docker stop` and clusters send: distill and train keep what they have at an interruption."""
+    waiting = ("import time; from frami_edge.cli import main\n"
+               "@main.app.command('wait')\n"
+               "def wait(): print('waiting', flush=True); time.sleep(120)\n"
+               "main.main()")
+    with subprocess.Popen([sys.executable, "-c", waiting, "wait"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "waiting\n"
+        process.terminate()
+        _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Interrupted" in stderr and "Traceback" not in stderr
+
+
 def test_what_the_system_refuses_is_no_traceback(raising: typer.Typer) -> None:
     result = runner.invoke(raising, ["gone"])
     assert result.exit_code == 3 and "Permission denied: '/mnt/sounds'" in result.stderr
