@@ -27,6 +27,7 @@ SETTINGS = {
     "digits-vendor": ("digits, equal samples, a vendor's WRN-40-2", "digits.md#a-vendors-teacher"),
     "esc10-6m": ("ESC-10, 6 minutes, a small teacher", "esc10.md#at-equal-wall-clock"),
     "esc10-6m-faster": ("ESC-10, 6 minutes of a faster core, that teacher", "esc10.md#on-a-faster-core"),
+    "esc10-6m-folds": ("ESC-10, 6 minutes, a small teacher for each fold", "esc10.md#every-fold-in-turn"),
     "esc10-held-out": ("ESC-10, equal samples, another small teacher",
                        "esc10.md#a-small-teacher-and-what-each-part-is-worth"),
 }
