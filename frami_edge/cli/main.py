@@ -91,7 +91,7 @@ def main() -> None:
     # torch's threads wait for one another by spinning, which makes everything several times slower as soon as another
     # program wants one of the cores
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    if int(os.environ.get("WORLD_SIZE", 1)) == 1:  # torchrun ends its processes itself
+    if os.environ.get("WORLD_SIZE", "1") == "1":  # torchrun ends its processes itself
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # kill, docker stop, a cluster: as Ctrl-C
     print_anything()
     app()
