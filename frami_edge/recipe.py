@@ -29,7 +29,7 @@ class Inversion(Table):
     batch_size: Annotated[int, Field(ge=2)]
     steps: PositiveInt  # per batch
     first_steps: PositiveInt  # for the first batch, or after the generator is drawn anew
-    refine_steps: Count  # then so many of the samples themselves, which come to the bank as well; not in the paper
+    refine_steps: Count  # then so many of the samples themselves, without the generator; not in the paper
     lr_refine: Positive  # of these, in standard deviations of a log-Mel
     restart: bool  # draw the generator anew for each batch, as Algorithm 1 says
     lr_generator: Positive

@@ -2,7 +2,8 @@
 
 VALUES = (
     "inversion.batches=3", "inversion.warmup_batches=1", "inversion.batch_size=8", "inversion.steps=2",
-    "inversion.first_steps=2", "inversion.ngf=4", "distillation.batch_size=8", "distillation.alternate.steps=2",
-    "distillation.finish.steps=3", "distillation.finish.clip_norm=1",  # three steps have no warm-up
+    "inversion.first_steps=2", "inversion.refine_steps=1", "inversion.ngf=4", "distillation.batch_size=8",
+    "distillation.alternate.steps=2", "distillation.finish.steps=3",
+    "distillation.finish.clip_norm=1",  # three steps have no warm-up
 )
 OPTIONS = tuple(word for value in VALUES for word in ("--set", value))  # as they are typed

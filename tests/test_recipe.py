@@ -41,6 +41,8 @@ def test_a_cell_is_what_its_name_says(name: str) -> None:
         frami = arm.startswith("frami")
         assert (loaded.inversion.finv_weight == 0) == ("no-finv" in arm) or not frami
         assert (loaded.distillation.alternate.frame_reuse == 0) == ("no-reuse" in arm or not frami)
+        refined = frami and folder not in PAPER and not arm.endswith(("-refine", "-paper"))
+        assert (loaded.inversion.refine_steps > 0) == refined
         assert loaded.inversion.prepare == (frami and folder not in PAPER and not arm.endswith(("-prepare", "-paper")))
 
 

@@ -64,7 +64,7 @@ class Inverter(Synthesizer):
 
     def synthesize(self, student: Network | None, bank: Bank, told: Told = nobody, until: float = math.inf
                    ) -> Synthesized:
-        """One batch: the samples of the step with the lowest L_inv, and where they are refined the refined ones too."""
+        """One batch: the samples of the step with the lowest L_inv, refined where the recipe says so."""
         labels = self.labels.draw(self.settings.batch_size).to(self.compute.device)
         uniform = torch.rand(len(labels), 1, device=self.compute.device)
         best: _Step | None = None
@@ -92,13 +92,10 @@ class Inverter(Synthesizer):
             raise FramiError("The inversion losses are not finite at any step.",
                              "Compare the card's front-end and normalisation with the vendor's; or try float32.")
         self.source.end()
-        kept = [best]
         if self.settings.refine_steps:
-            kept.append(self._refined(best, labels, student, lambda done, terms: told(steps + done, terms), until))
-        self.history.update(kept[-1].statistics)
-        samples = Samples(torch.cat([each.log_mel for each in kept]).cpu(), labels.repeat(len(kept)).cpu(),
-                          torch.cat([each.embeddings for each in kept]).cpu())
-        return Synthesized(samples, kept[-1].losses)
+            best = self._refined(best, labels, student, lambda done, terms: told(steps + done, terms), until)
+        self.history.update(best.statistics)
+        return Synthesized(Samples(best.log_mel.cpu(), labels.cpu(), best.embeddings.cpu()), best.losses)
 
     def state_dict(self) -> dict[str, Any]:
         return {

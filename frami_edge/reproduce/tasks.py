@@ -24,6 +24,7 @@ ARMS = {
     "cmi": "CMI",
     "frami": "FRAMI",
     "frami-consensus": "FRAMI, consensus of 4 views",
+    "frami-no-refine": "FRAMI without refinement",
     "frami-no-prepare": "FRAMI without clip preparation",
     "frami-no-finv": "FRAMI without T_finv",
     "frami-no-reuse": "FRAMI without reuse",

@@ -50,33 +50,30 @@ def test_samples_have_the_clip_preparation_exactly(tmp_path: Path) -> None:
     assert not (without == maker.card.frontend.log_floor).all(1).any()
 
 
-def test_refined_samples_come_beside_those_of_the_generator(tmp_path: Path) -> None:
-    """With labels and clip preparation as before, nearer to what the teacher knows, and measured as they are kept."""
+def test_refined_samples_are_nearer_to_what_the_teacher_knows(tmp_path: Path) -> None:
+    """In the place of those that the generator made, with their labels and clip preparation, measured as kept."""
     told: list[int] = []
-    plain = synthesizer("inversion.first_steps=12").synthesize(None, Bank(tmp_path / "plain", "sha", 100))
+    before = synthesizer("inversion.first_steps=12").synthesize(None, Bank(tmp_path / "before", "sha", 100))
     maker = synthesizer("inversion.first_steps=12", "inversion.refine_steps=8")
-    made = maker.synthesize(None, Bank(tmp_path / "refined", "sha", 100), lambda step, _: told.append(step))
+    after = maker.synthesize(None, Bank(tmp_path / "after", "sha", 100), lambda step, _: told.append(step))
     assert told == list(range(1, maker.settings.steps_of(0) + 1)) and len(told) == 20
-    count = len(plain.samples.labels)
-    assert torch.equal(made.samples.log_mel[:count], plain.samples.log_mel)
-    assert made.samples.labels.tolist() == 2 * plain.samples.labels.tolist()
-    assert all(made.losses[name] < 0.95 * plain.losses[name] for name in ("bn", "inversion"))
-    before, after = made.samples.log_mel.split(count)
+    (was, labels, _), (log_mel, same, embeddings) = before.samples, after.samples
+    assert torch.equal(labels, same) and log_mel.shape == was.shape and not torch.equal(log_mel, was)
+    assert all(after.losses[name] < 0.95 * before.losses[name] for name in ("bn", "inversion"))
     floor = maker.card.frontend.log_floor
-    assert torch.equal((before == floor).all(1), (after == floor).all(1))
-    assert maker.settings.prepare and (before == floor).all(1).any()
+    assert torch.equal((was == floor).all(1), (log_mel == floor).all(1))
+    assert maker.settings.prepare and (was == floor).all(1).any()
     with torch.no_grad():
-        logits = maker.teacher(maker.normalise(after))
-        embeddings = maker.embed(maker.normalise(made.samples.log_mel))
-    cross_entropy = torch.nn.functional.cross_entropy(logits, made.samples.labels[count:])
-    assert float(cross_entropy) == pytest.approx(made.losses["class"], rel=1e-3)
-    assert torch.allclose(embeddings, made.samples.embeddings, atol=1e-3)
+        x = maker.normalise(log_mel)
+        cross_entropy = torch.nn.functional.cross_entropy(maker.teacher(x), labels)
+        assert torch.allclose(maker.embed(x), embeddings, atol=1e-3)
+    assert float(cross_entropy) == pytest.approx(after.losses["class"], rel=1e-3)
 
 
 def test_refining_keeps_the_samples_that_it_would_make_worse(tmp_path: Path) -> None:
-    maker = synthesizer("inversion.first_steps=12", "inversion.refine_steps=4", "inversion.lr_refine=50")
-    before, after = maker.synthesize(None, Bank(tmp_path, "sha", 100)).samples.log_mel.chunk(2)
-    assert torch.equal(before, after)
+    was, kept = (synthesizer("inversion.first_steps=12", *more).synthesize(None, Bank(tmp_path / name, "sha", 100))
+                 for name, more in (("was", ()), ("kept", ("inversion.refine_steps=4", "inversion.lr_refine=50"))))
+    assert torch.equal(was.samples.log_mel, kept.samples.log_mel)
 
 
 def test_the_student_is_not_trained_by_the_inversion(tmp_path: Path) -> None:
