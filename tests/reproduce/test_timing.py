@@ -66,7 +66,8 @@ def column(tmp_path: Path) -> Column:
 
 TINY = ("inversion.batch_size=4", "inversion.ngf=4", "distillation.batch_size=4", "training.batch_size=4")
 STEPS = ("inversion.batches=5", "inversion.warmup_batches=2", "inversion.first_steps=70", "inversion.steps=11",
-         "distillation.alternate.steps=30", "distillation.finish.steps=1000", "training.epochs=7")
+         "inversion.refine_steps=4", "distillation.alternate.steps=30", "distillation.finish.steps=1000",
+         "training.epochs=7")
 
 
 def cells(column: Column, *overrides: str) -> dict[str, Task]:
@@ -80,7 +81,7 @@ def test_a_few_steps_give_the_time_of_all(column: Column, monkeypatch: pytest.Mo
     looks = itertools.count()
     monkeypatch.setattr(timing, "time", SimpleNamespace(monotonic=lambda: float(next(looks))))
     before = torch.get_rng_state()
-    samples, alternation, finish, fresh = 70 + 4 * 11, (5 - 2) * 30, 1000, 2 * 11
+    samples, alternation, finish, fresh = 70 + 4 * 11 + 5 * 4, (5 - 2) * 30, 1000, 2 * (11 + 4)
     assert timing.measured(cells(column)["frami"], column, COMPUTE) == samples + alternation + finish + fresh
     assert torch.equal(torch.get_rng_state(), before)
     # a time budget is for the samples alone, and is not spent on the estimate
