@@ -147,8 +147,9 @@ class Inverter(Synthesizer):
         """The samples after steps of their own, without the generator: the ones with the lowest L_inv.
 
         As DeepInversion optimises its images, from where the generator has left them. Only L_inv is asked for, one pass
-        through the teacher; what contrast and T_finv have brought stays in the samples.
+        through the teacher; what contrast and T_finv have brought stays in the samples, and their losses as they were.
         """
+        others = best.losses["total"] - best.losses["inversion"]
         spec, (_, spread) = self.card.frontend, usual_levels(self.card)
         log_mel = best.log_mel.clone().requires_grad_()
         optimizer = torch.optim.Adam([log_mel], lr=self.settings.lr_refine * spread, betas=BETAS_ADI)
@@ -160,6 +161,7 @@ class Inverter(Synthesizer):
             optimizer.zero_grad(set_to_none=True)
             terms["inversion"].backward()
             losses_now = best.losses | {name: float(value.detach()) for name, value in terms.items()}
+            losses_now["total"] = others + losses_now["inversion"]
             told(done + 1, losses_now)
             if losses_now["inversion"] < best.losses["inversion"]:  # never where it is not finite
                 best = _Step(samples.detach().clone(), best.lengths, embeddings, statistics, losses_now)
