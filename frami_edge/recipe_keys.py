@@ -27,8 +27,8 @@ SENTENCES: dict[str, Any] = {
         "batch_size": "Samples in a batch.",
         "steps": "Optimisation steps for a batch.",
         "first_steps": "The same for the first batch, and for each batch where restart is true.",
-        "refine_steps": "Steps that the samples of a batch then take themselves, without the generator, on L_inv alone. "
-                        "Not in the paper.",
+        "refine_steps": "Steps that the samples of a batch then take without the generator, on L_inv alone; not in the "
+                        "paper.",
         "lr_refine": "Learning rate of these steps, in standard deviations of a log-Mel.",
         "restart": "Draw the generator anew for each batch, as Algorithm 1 says; false carries it over.",
         "lr_generator": "Learning rate of the generator.",
