@@ -12,7 +12,6 @@ over all groups and writes it to OUT/table.md. Two processes share the work by t
 """
 
 import argparse
-import itertools
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -29,7 +28,7 @@ from frami_edge.files import write_atomically
 from frami_edge.reproduce import running
 from frami_edge.reproduce.results import Result, below
 from frami_edge.reproduce.tasks import ARMS, place
-from frami_edge.statistics import Difference, paired_bootstrap
+from frami_edge.statistics import Difference, paired_bootstrap, sign_flips
 from frami_edge.training import default_card, with_normalisation
 
 TABLES = {"fsdd": "digits", "esc10": "esc10"}
@@ -176,8 +175,8 @@ def table(groups: Sequence[Group], against: str) -> str:
     rivals = [arm for arm in arms if arm != against and any(common_seeds(group, arm, against) for group in groups)]
     for name, (figure, factor, decimals) in FIGURES.items() if rivals else ():
         lines += ["", f"| {ARMS.get(against, against)} minus, {name} | mean | 95 % interval, over clips and seeds "
-                      "| p, over clips and seeds | by seed | by group | p, over groups |",
-                      "|---|---|---|---|---|---|---|"]
+                      "| p, over clips and seeds | p, over classes | by seed | by group | p, over groups |",
+                      "|---|---|---|---|---|---|---|---|"]
         for arm in rivals:
             inside = [group for group in groups if common_seeds(group, arm, against)]
             lines.append(compared(arm, against, inside, figure, factor, decimals))
@@ -216,31 +215,26 @@ def gains(arm: str, against: str, groups: Sequence[Group], figure: Figure) -> li
     return found
 
 
-def difference(gained: Sequence[Array]) -> Difference:
-    """Of all groups together, over clips and seeds."""
+def difference(gained: Sequence[Array], groups: Sequence[Group]) -> Difference:
+    """Of all groups together, over clips and seeds; the units are the classes of each group."""
     together = np.concatenate(gained, axis=1)
-    return paired_bootstrap(together, np.zeros_like(together))
+    units = [(group.name, label) for group in groups for label in group.teacher.truth]
+    return paired_bootstrap(together, np.zeros_like(together), units=units)
 
 
 def compared(arm: str, against: str, groups: Sequence[Group], figure: Figure, factor: float, decimals: int) -> str:
     """A line for groups in each of which both have a seed in common."""
     gained = gains(arm, against, groups, figure)
-    found, show = difference(gained), partial(signed, factor=factor, decimals=decimals)
+    found, show = difference(gained, groups), partial(signed, factor=factor, decimals=decimals)
     by_group = [float(gain.mean()) for gain in gained]
     by_seed = np.concatenate(gained, axis=1).mean(1).tolist() if found.seeds > 1 else []
     listed = [", ".join(show(each) for each in part) for part in (by_seed, by_group)]
     return (f"| {ARMS.get(arm, arm)} | {show(found.mean)} | {show(found.low)} to {show(found.high)} | {found.p:.2g} | "
-            f"{listed[0]} | {listed[1]} | {sign_flips(by_group):.2g} |")
+            f"{found.p_units:.2g} | {listed[0]} | {listed[1]} | {sign_flips(by_group):.2g} |")
 
 
 def signed(value: float, factor: float, decimals: int) -> str:
     return f"{factor * value:+.{decimals}f}"
-
-
-def sign_flips(gains: Sequence[float]) -> float:
-    """Exact two-sided p of a mean as far from zero, if each of ``gains`` had either sign by chance (Fisher 1935)."""
-    flipped = np.array([np.dot(signs, gains) for signs in itertools.product((-1, 1), repeat=len(gains))])
-    return float((np.abs(flipped) >= abs(sum(gains)) - 1e-12).mean())
 
 
 if __name__ == "__main__":

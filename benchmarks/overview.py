@@ -4,7 +4,7 @@
     python benchmarks/overview.py docs/cells --against fastdfkd
 
 The lines of one rival stand together, so that one sees at a glance where it is ahead and where it is not. Seeds are
-those that both have; differences and p are those of held_out.py.
+those that both have; differences and p are those of held_out.py, over clips and seeds; and over classes.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from held_out import FIGURES, Group, signed
 
 from frami_edge.errors import EXIT_OK, FramiError
 from frami_edge.reproduce.tasks import ARMS, place
+from frami_edge.statistics import Difference
 
 # folder: what its cells do not say themselves, and where they are told; in the order of the lines
 SETTINGS = {
@@ -59,8 +60,8 @@ def table(cells: Path, against: str) -> str:
         raise FramiError(f"{cells} has none of {', '.join(SETTINGS)}.")
     arms = {arm for groups in settings.values() for group in groups for arm in group.cells} - {against}
     ours = ARMS.get(against, against)
-    lines = [f"| {ours} against | on | seeds | n | KL, nats: {ours}, the other | p | agreement, points | p "
-             "| accuracy, points | p |", "|---|---|---|---|---|---|---|---|---|---|"]
+    lines = [f"| {ours} against | on | seeds | n | KL, nats: {ours}, the other | p; classes | agreement, points "
+             "| p; classes | accuracy, points | p; classes |", "|---|---|---|---|---|---|---|---|---|---|"]
     for arm in sorted(arms, key=place):
         name = ARMS.get(arm, arm)
         for title, groups in settings.items():
@@ -72,16 +73,21 @@ def table(cells: Path, against: str) -> str:
 
 def _line(arm: str, against: str, groups: Sequence[Group]) -> str:
     """Seeds, clips, the KL of both, and by how much the one is ahead of the other, each with its p."""
-    found = {name: held_out.difference(held_out.gains(arm, against, groups, FIGURES[name][0])) for name in SHOWN}
+    found = {name: held_out.difference(held_out.gains(arm, against, groups, FIGURES[name][0]), groups)
+             for name in SHOWN}
     seeds = [held_out.common_seeds(group, arm, against) for group in groups]
     figure, _, decimals = FIGURES["KL, nats"]
     ours = sum(held_out.of(group, against, figure, each).mean() for group, each in zip(groups, seeds, strict=True))
     ours, gap = ours / len(groups), found["KL, nats"]
-    shown = [str(len(seeds[0])), str(gap.clips), f"{ours:.{decimals}f}, {ours - gap.mean:.{decimals}f}", f"{gap.p:.2g}"]
+    shown = [str(len(seeds[0])), str(gap.clips), f"{ours:.{decimals}f}, {ours - gap.mean:.{decimals}f}", _p(gap)]
     for name in SHOWN[1:]:
         _, factor, decimals = FIGURES[name]
-        shown += [signed(found[name].mean, factor, decimals), f"{found[name].p:.2g}"]
+        shown += [signed(found[name].mean, factor, decimals), _p(found[name])]
     return " | ".join(shown)
+
+
+def _p(found: Difference) -> str:
+    return f"{found.p:.2g}; {found.p_units:.2g}"
 
 
 if __name__ == "__main__":

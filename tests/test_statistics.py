@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from frami_edge.errors import FramiError
-from frami_edge.statistics import mean_sd, paired_bootstrap, spearman
+from frami_edge.statistics import EXACT, mean_sd, paired_bootstrap, sign_flips, spearman
 
 
 def test_mean_and_deviation() -> None:
@@ -97,3 +97,40 @@ def test_turning_the_comparison_around_turns_the_sign(both: np.ndarray) -> None:
 def test_what_cannot_be_paired(ours: tuple[int, int], theirs: tuple[int, int]) -> None:
     with pytest.raises(FramiError, match="cannot be paired"):
         paired_bootstrap(np.zeros(ours, bool), np.zeros(theirs, bool))
+
+
+@pytest.mark.parametrize("gains,p", [([1.0], 1.0), ([1.0, 2.0, 3.0], 0.25), ([1.0] * 6, 2 / 64), ([0.0, 0.0], 1.0),
+                                     ([3.0, -1.0], 1.0), ([1.0, 1.0, -1.0], 1.0), ([4.0, 4.0, 4.0, -1.0], 4 / 16)])
+def test_signs_are_counted(gains: list[float], p: float) -> None:
+    assert sign_flips(gains) == sign_flips([-gain for gain in gains]) == pytest.approx(p)
+
+
+@settings(max_examples=20, deadline=None)
+@given(arrays(float, st.integers(EXACT - 3, EXACT), elements=st.floats(-1, 1)))
+def test_drawn_signs_come_close_to_all_of_them(gains: np.ndarray) -> None:
+    padded = [*gains, *np.zeros(4)]  # units without a gain change nothing but how the signs are found
+    assert sign_flips(padded) == pytest.approx(sign_flips(gains.tolist()), abs=0.02)
+    assert sign_flips(padded) > 0
+
+
+def test_takes_of_one_word_are_no_trials_of_their_own() -> None:
+    """Ten words, fifty takes of each that are right or wrong together: over clips half of nothing is a finding."""
+    generator = np.random.default_rng(0)
+    words = np.repeat(np.arange(10), 50)
+    found = [paired_bootstrap(*(generator.normal(size=(2, 1, 10)).repeat(50, axis=2)), resamples=200, units=words)
+             for _ in range(200)]
+    assert np.mean([each.p < 0.05 for each in found]) > 0.5
+    assert 0.01 < np.mean([each.p_units < 0.05 for each in found]) < 0.1
+
+
+def test_units_are_told_apart_by_their_names_alone() -> None:
+    gains, words = np.arange(12.0).reshape(2, 6) - 3, ["a", "b", "a", "c", "b", "a"]
+    nothing = np.zeros_like(gains)
+    sums = [gains.mean(0)[[0, 2, 5]].sum(), gains.mean(0)[[1, 4]].sum(), gains.mean(0)[3]]
+    order = [3, 5, 0, 1, 2, 4]
+    found = paired_bootstrap(gains, nothing, 100, units=words)
+    again = paired_bootstrap(gains[:, order], nothing, 100, units=[(words[index], 0) for index in order])
+    assert found.p_units == pytest.approx(sign_flips(sums)) == pytest.approx(again.p_units)
+    assert paired_bootstrap(gains, nothing, 100).p_units is None
+    with pytest.raises(ValueError, match="zip"):
+        paired_bootstrap(gains, nothing, 100, units=words[:-1])

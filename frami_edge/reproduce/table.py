@@ -91,7 +91,7 @@ def comparisons(results: Iterable[Result], arm: str, resamples: int = RESAMPLES)
 
 def compare(ours: Sequence[Result], theirs: Sequence[Result], figures: Callable[[Result], Array],
             resamples: int = RESAMPLES) -> Difference:
-    """The paired bootstrap of two arms; a teacher, which has one seed, is compared with every seed of the other.
+    """The paired bootstrap of two arms, and p over classes; a teacher, which has one seed, goes with all of the other.
 
     Args:
         figures: what is compared: a number for each clip of a result, such as ``Result.right``.
@@ -104,12 +104,12 @@ def compare(ours: Sequence[Result], theirs: Sequence[Result], figures: Callable[
     ours_by_seed, theirs_by_seed = ({result.seed: figures(result) for result in arm} for arm in (ours, theirs))
     if any(results[0].kind == "teacher" for results in (ours, theirs)):
         return paired_bootstrap(np.stack(list(ours_by_seed.values())), np.stack(list(theirs_by_seed.values())),
-                                resamples)
+                                resamples, units=ours[0].truth)
     common = sorted(set(ours_by_seed) & set(theirs_by_seed))
     if not common:
         raise FramiError(f"{ours[0].recipe} and {theirs[0].recipe} have no seed in common.")
     return paired_bootstrap(np.stack([ours_by_seed[seed] for seed in common]),
-                            np.stack([theirs_by_seed[seed] for seed in common]), resamples)
+                            np.stack([theirs_by_seed[seed] for seed in common]), resamples, units=ours[0].truth)
 
 
 def correlations(results: Iterable[Result]) -> dict[str, tuple[float, float, int]]:

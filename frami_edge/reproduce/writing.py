@@ -46,9 +46,9 @@ def markdown(table: str, rows: Sequence[Row], compared: Sequence[Comparison], re
         lines += [_line(row) for row in inside]
         here = [each for each in compared if (each.group, each.teacher) == column]
         if here:
-            lines += ["", f"| {ARMS.get(here[0].arm, here[0].arm)} minus | points of accuracy | 95 % interval | p "
-                      "| points of agreement with the teacher | 95 % interval | p | KL, nats | 95 % interval | p "
-                      "| seeds |", "|---|---|---|---|---|---|---|---|---|---|---|"]
+            lines += ["", f"| {ARMS.get(here[0].arm, here[0].arm)} minus | points of accuracy | 95 % interval | p | "
+                      "p, classes | points of agreement with the teacher | 95 % interval | p | p, classes | KL, nats "
+                      "| 95 % interval | p | p, classes | seeds |", f"|{'---|' * 14}"]
             lines += [_comparison_line(each) for each in here]
         told = correlations(result for result in results if (result.group, result.teacher) == column)
         if told:
@@ -71,7 +71,8 @@ def _how(results: Sequence[Result]) -> str:
     return (f"frami-edge {__version__}; {'; '.join(computed) or 'no cell was trained'}; {effort}. Accuracy in % of "
             f"the last step, never of the best one, on n test clips; sd over the seeds. Intervals and p: paired "
             f"bootstrap over clips and seeds, {RESAMPLES} resamples, two-sided, not corrected for the number of "
-            f"comparisons. KL: mean KL(teacher || student) on the test clips in nats, the smaller the closer.")
+            f"comparisons; p, classes: over the signs of the difference in each class, for clips of a class that are "
+            f"alike. KL: mean KL(teacher || student) on the test clips in nats, the smaller the closer.")
 
 
 def _effort(result: Result) -> tuple[Any, ...]:
@@ -111,11 +112,11 @@ def _comparison_line(each: Comparison) -> str:
 
 
 def _difference(found: Difference | None, scale: float = 100, digits: int = 1) -> str:
-    """Three columns of the table."""
+    """Four columns of the table."""
     if found is None:
-        return " |  | "
+        return " |  |  | "
     mean, low, high = (f"{scale * value:+.{digits}f}" for value in (found.mean, found.low, found.high))
-    return f"{mean} | {low} to {high} | {found.p:.2g}"
+    return f"{mean} | {low} to {high} | {found.p:.2g} | {found.p_units:.2g}"
 
 
 def _signed(rho: float) -> str:

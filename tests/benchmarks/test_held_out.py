@@ -90,12 +90,6 @@ def test_seeds_are_resampled_where_there_are_several() -> None:
     assert "|  | +15.0, +30.0 | 0.5 |" in held_out.table(both, "frami")  # no seeds in common: over clips alone
 
 
-@pytest.mark.parametrize("gains,p", [([1.0], 1.0), ([1.0, 2.0, 3.0], 0.25), ([1.0] * 6, 2 / 64), ([0.0, 0.0], 1.0),
-                                     ([3.0, -1.0], 1.0), ([1.0, 1.0, -1.0], 1.0), ([4.0, 4.0, 4.0, -1.0], 4 / 16)])
-def test_p_over_groups_counts_the_signs(gains: list[float], p: float) -> None:
-    assert held_out.sign_flips(gains) == held_out.sign_flips([-gain for gain in gains]) == pytest.approx(p)
-
-
 def test_teachers_and_cells_of_each_speaker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                                             capsys: pytest.CaptureFixture[str]) -> None:
     recordings = made_up.digits(tmp_path)

@@ -51,6 +51,7 @@ def test_what_differences_are_worth() -> None:
     assert (to_teacher.minus, to_noise.minus) == ("teacher", "noise")
     assert to_teacher.difference.mean == pytest.approx(-0.075) and to_noise.difference.mean == pytest.approx(0.6)
     assert to_noise.difference.low > 0.5 and to_noise.difference.p < 0.01
+    assert to_noise.difference.p_units == 1  # all clips are of one class, which is no more than one trial
     assert (to_noise.difference.seeds, to_noise.difference.clips) == (2, N)
     assert table.comparisons(CELLS, "cmi") == []
     # the teacher names 190 of them: frami agrees with it on 190 and 180 of 200, noise on 60 and 70
@@ -95,6 +96,17 @@ def test_how_close_the_teacher_is() -> None:
     cells = [teacher, noise, frami]
     text = writing.markdown("digits", rows, table.comparisons(cells, "frami", 500), cells)
     assert "| FRAMI | 90.0 |  | 1 | 200 | 90.0 | 0.023 | 64 |" in text and "| -0.277 | -0.3" in text
+
+
+def test_a_gain_in_one_class_of_many_may_be_chance() -> None:
+    """20 clips more of 200, all of one class or two of each: over clips the same, over ten classes not."""
+    classes = [clip // 20 for clip in range(N)]
+    wrong = {"frami": [], "noise": range(20), "cmi": [clip for clip in range(N) if clip % 20 < 2]}
+    cells = [made(arm, 0, truth=classes, predicted=[99 if clip in misheard else classes[clip] for clip in range(N)])
+             for arm, misheard in wrong.items()]
+    noise, cmi = (each.difference for each in table.comparisons(cells, "frami", 500))
+    assert noise.mean == cmi.mean == pytest.approx(0.1) and max(noise.p, cmi.p) < 0.01
+    assert (noise.p_units, cmi.p_units) == (1, pytest.approx(2 / 2**10))
 
 
 def test_an_arm_without_a_common_seed_is_left_out() -> None:
@@ -156,7 +168,9 @@ def test_three_files_that_say_the_same(tmp_path: Path) -> None:
     read = json.loads(content)
     assert [row["mean"] for row in read["rows"]] == [95.0, 27.5, 87.5]
     assert read["comparisons"][1]["difference"]["mean"] == pytest.approx(0.6)
-    assert read["comparisons"][0]["agreement"] is None
+    assert read["comparisons"][0]["agreement"] is None and read["comparisons"][0]["difference"]["p_units"] == 1
+    tables = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
+    assert [{line.count("|") for line in lines} for lines in tables] == [{11}, {15}]
     assert read["comparisons"][1]["agreement"]["mean"] == pytest.approx(0.6)
     widths = [float(bar.attrib["width"]) for bar in svg(picture, "bar")]
     assert np.allclose(np.array(widths) / chart.BARS, [0.95, 0.275, 0.875], atol=1e-3)
