@@ -4,6 +4,7 @@
 
 Each round times one inversion step and one KD step of ours and of the plain loop (benchmarks/plain.py), in turn in one
 process, so a slow spell of the machine meets both. Weights are not trained; that does not change the time.
+Steps that refine samples are not among them: one costs what a step with one teacher pass does, without a source.
 Prints two Markdown tables. The interval holds 95 % of the ratios of bootstrapped rounds.
 """
 
@@ -70,7 +71,7 @@ def inversion_row(method: str, teacher: Teacher, given: argparse.Namespace, comp
     """Time one method's inversion step against the plain loop's."""
     settings = recipe.load("quick" if method == "frami" else method, [
         f"inversion.batch_size={given.batch_size}", f"inversion.steps={STEPS}", f"inversion.first_steps={STEPS}",
-        "inversion.ngf=32"])  # the same generator for both sides and all methods
+        "inversion.refine_steps=0", "inversion.ngf=32"])  # the same generator for both sides and all methods
     student = networks.build(given.student, 10).eval().requires_grad_(False)
     plain = PlainLoop(teacher, networks.build(given.student, 10), settings)
     ours = make_synthesizer(compute.place(teacher), settings.inversion, compute)
