@@ -166,18 +166,19 @@ def table(teacher: Result, banks: Sequence[Bank], against: str) -> str:
         lines.append(f"| all | {sum(map(len, spread))} | | | | {shown(within, decimals)} | |")
     for name, (figure, factor, decimals) in FIGURES.items():
         lines += ["", f"| {name_of(against)} minus, {name}, finishes averaged | mean "
-                      "| 95 % interval, over clips and seeds | p | by seed |", "|---|---|---|---|---|"]
+                      "| 95 % interval, over clips and seeds | p | p, over classes | by seed |",
+                      "|---|---|---|---|---|---|"]
         ours = {bank.seed: bank.figure(figure, teacher).mean(0) for bank in arms.get(against, [])}
         for arm, group in arms.items():
             theirs = {bank.seed: bank.figure(figure, teacher).mean(0) for bank in group}
             seeds = sorted(set(ours) & set(theirs))
             if arm != against and seeds:
                 gains = np.stack([ours[seed] - theirs[seed] for seed in seeds])
-                found = paired_bootstrap(gains, np.zeros_like(gains))
+                found = paired_bootstrap(gains, np.zeros_like(gains), units=teacher.truth)
                 mean, low, high, *by_seed = (held_out.signed(each, factor, decimals) for each in
                                              (found.mean, found.low, found.high, *gains.mean(1)))
                 lines.append(f"| {name_of(arm)} | {mean} | {low} to {high} | {found.p:.2g} | "
-                             f"{', '.join(by_seed)} |")
+                             f"{found.p_units:.2g} | {', '.join(by_seed)} |")
     return "\n".join(lines).strip()
 
 
