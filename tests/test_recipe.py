@@ -63,7 +63,8 @@ def test_each_cell_of_the_papers_tables_has_a_recipe() -> None:
 def test_rivals_get_the_same_samples_and_steps(dataset: str) -> None:
     """Equal effort: batches, samples, bank and distillation are those of FRAMI; the synthesis alone differs."""
     for student in PAIRS:
-        arms = [name for name in CELLS if name.startswith(f"{dataset}/{student}-") and not name.endswith("-paper")
+        arms = [name for name in CELLS if name.startswith(f"{dataset}/{student}-")
+                and not name.endswith(("-paper", "-no-adversary"))
                 and recipe.cell(name).kind == "data-free"]  # type: ignore[union-attr]
         efforts = set()
         for name in arms:
@@ -74,6 +75,14 @@ def test_rivals_get_the_same_samples_and_steps(dataset: str) -> None:
                          made.inversion.bank_samples, made.distillation.batch_size, made.distillation.replay,
                          made.distillation.weight_decay, str(made.distillation.views), str(phases)))
         assert len(arms) >= 3 and len(efforts) == 1, efforts
+
+
+@pytest.mark.parametrize("cell", [name for name in CELLS if name.endswith("-no-adversary")])
+def test_without_a_student_that_provokes_the_samples_only_the_finish_is_left(cell: str) -> None:
+    without, usual = recipe.load(cell), recipe.load(cell.removesuffix("-no-adversary"))
+    assert (without.inversion.adversarial_weight, without.distillation.alternate.steps) == (0, 0)
+    assert without.inversion == usual.inversion.model_copy(update={"adversarial_weight": 0.0})
+    assert without.distillation.finish == usual.distillation.finish and without.distillation.finish.steps > 0
 
 
 @pytest.mark.parametrize("values,reason", [

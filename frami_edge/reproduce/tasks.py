@@ -25,6 +25,7 @@ ARMS = {
     "frami": "FRAMI",
     "frami-consensus": "FRAMI, consensus of 4 views",
     "frami-no-refine": "FRAMI without refinement",
+    "frami-no-adversary": "FRAMI without L_adv",
     "frami-no-prepare": "FRAMI without clip preparation",
     "frami-no-finv": "FRAMI without T_finv",
     "frami-no-reuse": "FRAMI without reuse",

@@ -100,8 +100,8 @@ def test_the_clock_of_the_estimate_is_a_real_one(column: Column) -> None:
     assert 0 < timing.measured(cells(column)["kd"], column, COMPUTE) < 600
 
 
-@pytest.mark.parametrize("arm", ["noise", "adi", "fastdfkd", "cmi", "frami-no-prepare", "frami-consensus",
-                                 "frami-paper"])
+@pytest.mark.parametrize("arm", ["noise", "adi", "fastdfkd", "cmi", "frami-no-adversary", "frami-no-prepare",
+                                 "frami-consensus", "frami-paper"])
 def test_every_row_without_recordings_can_be_timed(column: Column, arm: str) -> None:
     """Also ADI's, which starts anew for each batch and whose recipe must say so."""
     options = Options(column.folder, column.folder, 1, (arm,), ("wrn16",), TINY[:3])
