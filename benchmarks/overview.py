@@ -22,6 +22,8 @@ from frami_edge.statistics import Difference
 # folder: what its cells do not say themselves, and where they are told; in the order of the lines
 SETTINGS = {
     "digits-demo-6m": ("digits, 6 minutes, the demo's teacher", "digits.md#at-equal-wall-clock-the-teacher-that-ships"),
+    "digits-demo-equal": ("digits, equal samples, the demo's teacher",
+                          "digits.md#at-equal-samples-the-teacher-that-ships"),
     "digits-held-out-8m": ("digits, 8 minutes, a small teacher", "digits.md#at-equal-wall-clock"),
     "digits-held-out": ("digits, equal samples, small teachers of several voices",
                         "digits.md#every-speaker-in-turn"),
