@@ -4,7 +4,7 @@
     python benchmarks/overview.py docs/cells --against fastdfkd
 
 The lines of one rival stand together, so that one sees at a glance where it is ahead and where it is not. Seeds are
-those that both have; differences and p are those of held_out.py, over clips and seeds; and over classes.
+those that both have; differences and p are those of held_out.py: over clips and seeds; over classes.
 """
 
 import argparse

@@ -101,15 +101,15 @@ def compare(ours: Sequence[Result], theirs: Sequence[Result], figures: Callable[
     """
     if any(result.clips != ours[0].clips for result in [*ours, *theirs]):
         raise FramiError(f"{ours[0].recipe} and {theirs[0].recipe} were tested on different clips.")
+    compared = partial(paired_bootstrap, resamples=resamples, units=ours[0].truth)
     ours_by_seed, theirs_by_seed = ({result.seed: figures(result) for result in arm} for arm in (ours, theirs))
     if any(results[0].kind == "teacher" for results in (ours, theirs)):
-        return paired_bootstrap(np.stack(list(ours_by_seed.values())), np.stack(list(theirs_by_seed.values())),
-                                resamples, units=ours[0].truth)
+        return compared(np.stack(list(ours_by_seed.values())), np.stack(list(theirs_by_seed.values())))
     common = sorted(set(ours_by_seed) & set(theirs_by_seed))
     if not common:
         raise FramiError(f"{ours[0].recipe} and {theirs[0].recipe} have no seed in common.")
-    return paired_bootstrap(np.stack([ours_by_seed[seed] for seed in common]),
-                            np.stack([theirs_by_seed[seed] for seed in common]), resamples, units=ours[0].truth)
+    return compared(np.stack([ours_by_seed[seed] for seed in common]),
+                    np.stack([theirs_by_seed[seed] for seed in common]))
 
 
 def correlations(results: Iterable[Result]) -> dict[str, tuple[float, float, int]]:
