@@ -120,7 +120,7 @@ def _resampled_means(gains: Array, resamples: int, seed: int) -> Array:
                            for rows, columns in _drawn(*gains.shape, resamples, seed)])
 
 
-@lru_cache(maxsize=2)  # drawing takes most of the time, and the comparisons of a table have the same size
+@lru_cache(maxsize=16)  # drawing takes most of the time, and comparisons of one size share it
 def _drawn(seeds: int, clips: int, resamples: int, seed: int) -> list[tuple[Array, Array]]:
     """How often each row and each column is drawn, (size, seeds) and (size, clips), in parts of the resamples."""
     generator, drawn = np.random.default_rng(seed), []

@@ -74,5 +74,6 @@ class Network(nn.Module):
 def initialise(network: nn.Module) -> None:
     """He initialisation for convolutions that a ReLU follows (He et al. 2015, arXiv:1502.01852)."""
     for module in network.modules():
-        if isinstance(module, nn.Conv2d):
+        # on the device "meta" there is nothing to draw, and the first call that would imports sympy for seconds
+        if isinstance(module, nn.Conv2d) and not module.weight.is_meta:
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
