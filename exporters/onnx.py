@@ -21,7 +21,7 @@ from frami_edge.checkpoints import Checkpoint
 from frami_edge.errors import EXIT_CHECK_FAILED, EXIT_USAGE, FramiError
 from frami_edge.exporters.graph import build_graph
 from frami_edge.exporters.half import halve
-from frami_edge.exporters.quantize import Drift, calibration_samples, quantize
+from frami_edge.exporters.quantize import Array, Drift, calibration_samples, quantize
 from frami_edge.exporters.waveforms import golden_waveforms
 from frami_edge.files import refuse_overwrite, write_atomically
 from frami_edge.frontend import MelFrontend
@@ -82,6 +82,7 @@ def export_onnx(checkpoint: Path, output: Path, *, opset: int = DEFAULT_OPSET, f
     for path in (output, beside):
         refuse_overwrite(path, force)
     student = checkpoints.load(checkpoint, arch, trust)
+    samples = calibration_samples(student, int8.run) if int8 else None  # before what takes long: they may be missing
     model = WaveformClassifier(MelFrontend.from_card(student.card), student.network).eval()
     told("golden vectors: PyTorch in float64")
     vectors = Golden(student.sha256, tuple(golden_vectors(model, student)))
@@ -90,9 +91,9 @@ def export_onnx(checkpoint: Path, output: Path, *, opset: int = DEFAULT_OPSET, f
     told("parity: ONNX Runtime against PyTorch")
     verdict = _checked(graph, vectors, checkpoint, output)
     drift = None
-    if int8:
+    if int8 and samples is not None:
         told("int8: calibrating with synthesized samples")
-        graph, drift = _quantized(graph, student, int8, output)
+        graph, drift = _quantized(graph, samples, clip_samples(student.card, samples.shape[2]), int8, output)
     if half:
         told("float16: storing weights in half")
         graph = _halved(graph, vectors, output)
@@ -117,10 +118,9 @@ def _checked(graph: onnx.ModelProto, vectors: Golden, checkpoint: Path, output: 
     return verdict
 
 
-def _quantized(graph: onnx.ModelProto, student: Checkpoint, int8: Int8, output: Path
+def _quantized(graph: onnx.ModelProto, samples: Array, length: int, int8: Int8, output: Path
                ) -> tuple[onnx.ModelProto, Drift]:
-    samples = calibration_samples(student, int8.run)
-    quantized, drift = quantize(graph, samples, clip_samples(student.card, samples.shape[2]))
+    quantized, drift = quantize(graph, samples, length)
     if drift.agreement < int8.least_agreement:
         raise FramiError(f"{output} was not written: int8 names another class than float32 on "
                          f"{1 - drift.agreement:.1%} of {drift.samples} synthesized samples.",

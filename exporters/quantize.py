@@ -53,12 +53,14 @@ def calibration_samples(student: Checkpoint, run: Path) -> Array:
     """What the network hears, (n, rows, frames), from the bank of the run that made a student, in random order.
 
     Raises:
-        FramiError: there is no bank, or it was made from another teacher.
+        FramiError: there is no bank, it was made from another teacher, or it holds a single sample.
     """
     samples = samples_of(run, str(student.provenance.get("teacher_sha256")),
                          "To calibrate with, they lie in the run folder of 'frami-edge distill', NAME.run: keep it "
                          "beside the student, or name it with --calibration.")
     log_mel = samples.log_mel.float().numpy()
+    if len(log_mel) < 2:
+        raise FramiError("One synthesized sample is too few to calibrate with.")
     order = np.random.default_rng(0).permutation(len(log_mel))[: CALIBRATION + HELD_OUT]
     heard: Array = Features(student.card.frontend)(torch.from_numpy(log_mel[order])).numpy()
     return heard
@@ -69,11 +71,9 @@ def quantize(graph: onnx.ModelProto, samples: Array, clip_samples: int) -> tuple
 
     Args:
         graph: float32, as :func:`frami_edge.exporters.graph.build_graph` gives it.
-        samples: normalised log-Mels (n, n_mels, frames); half calibrate, the others are for the drift.
+        samples: normalised log-Mels (n, n_mels, frames), two at least; half calibrate, the others are for the drift.
         clip_samples: waveform samples of a clip that has so many frames.
     """
-    if len(samples) < 2:
-        raise FramiError("One synthesized sample is too few to calibrate with.")
     half = min(CALIBRATION, len(samples) // 2)
     inferred = utils.Extractor(shape_inference.infer_shapes(graph))
     front = inferred.extract_model([WAVEFORM], [FEATURES])

@@ -116,14 +116,15 @@ def test_samples_are_normalised_as_the_card_says(student: Path, card: TeacherCar
 
 
 def test_what_is_refused(student: Path, card: TeacherCard, tmp_path: Path) -> None:
-    out = tmp_path / "student.int8.onnx"
+    out, told = tmp_path / "student.int8.onnx", list[str]()
     with pytest.raises(FramiError, match="no synthesized samples") as raised:
-        export_onnx(student, out, int8=Int8(tmp_path / "nothing"))
+        export_onnx(student, out, int8=Int8(tmp_path / "nothing"), told=told.append)
     assert "--calibration" in raised.value.hint
     with pytest.raises(FramiError, match="another teacher"):
-        export_onnx(student, out, int8=Int8(fill(tmp_path / "theirs", card, "cd" * 32)))
+        export_onnx(student, out, int8=Int8(fill(tmp_path / "theirs", card, "cd" * 32)), told=told.append)
     with pytest.raises(FramiError, match="too few"):
-        export_onnx(student, out, int8=Int8(fill(tmp_path / "one", card, count=1)))
+        export_onnx(student, out, int8=Int8(fill(tmp_path / "one", card, count=1)), told=told.append)
+    assert not told  # at once, not after the golden vectors and the graph
     with pytest.raises(FramiError, match="names another class") as raised:
         export_onnx(student, out, int8=Int8(fill(tmp_path / "run", card), least_agreement=1.01))
     assert raised.value.exit_code == 1
