@@ -13,8 +13,9 @@ from frami_edge.recipe import Recipe
 from frami_edge.runs import RunDirectory
 from frami_edge.teacher.taps import Teacher
 
-VALUES = (*small.VALUES, "inversion.first_steps=3", "inversion.refine_steps=0", "distillation.alternate.steps=3",
-          "distillation.finish.steps=4", "distillation.finish.frame_reuse=0.1")
+VALUES = (*small.VALUES, "inversion.batch_size=8", "inversion.first_steps=3", "inversion.refine_steps=0",
+          "distillation.batch_size=8", "distillation.alternate.steps=3", "distillation.finish.steps=4",
+          "distillation.finish.frame_reuse=0.1")
 
 
 def quick(*more: str) -> Recipe:

@@ -50,7 +50,7 @@ def test_python_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
         exec(compile(snippet, "docs/python.md", "exec"), given)
     assert given["student"].training is False and (tmp_path / "student.onnx").is_file()
     assert given["exported"].parity.passed, given["exported"].parity
-    assert given["hidden"].logits.shape == (2, 4) and given["answers"].shape == (24, 4)
+    assert given["hidden"].logits.shape == (2, 4) and given["answers"].shape == (12, 4)
     assert given["ours"].n == given["theirs"].n == 4
-    assert given["work"].bank.whole().log_mel.shape == (24, 40, 51)
+    assert given["work"].bank.whole().log_mel.shape == (12, 40, 51)
     assert "finish 3 3" in capsys.readouterr().out

@@ -118,7 +118,7 @@ def _finish(plan: "Plan", outcome: "Outcome") -> None:
                       soft_wrap=True)
     _tell(f"Written: {', '.join(str(folder / f'{name}{suffix}') for suffix in ('.md', '.json', '.svg'))}")
     if outcome.failures:
-        _tell(f"{len(outcome.failures)} cells failed and are not in the table.")
+        _tell(f"Cells that failed, and are not in the table: {len(outcome.failures)}.")
         raise typer.Exit(EXIT_CANNOT_RUN)
 
 

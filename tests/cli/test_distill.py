@@ -33,7 +33,7 @@ def test_writes_a_student_and_says_how_far_to_trust_it(folder: Path) -> None:
     assert done.exit_code == 0, done.output
     student = checkpoints.load(folder / "student.pt")
     assert student.network.name == "wrn16" and student.card.classes == 10
-    assert student.provenance["seed"] == 3 and student.provenance["samples"] == 24
+    assert student.provenance["seed"] == 3 and student.provenance["samples"] == 12
     assert student.provenance["recipe"]["inversion"]["steps"] == 2
     assert str(folder) not in json.dumps(student.provenance)  # where files lie is nobody's business
     assert "agreement with the teacher" in done.stdout and "fresh samples" in done.stdout
@@ -74,7 +74,7 @@ def test_mistakes_are_told_before_anything_is_written(folder: Path, arguments: l
 def test_ctrl_c_keeps_everything_and_resume_goes_on(folder: Path) -> None:
     """A real process, a real SIGINT after the first batches, then --resume."""
     command = [sys.executable, "-m", "frami_edge", "distill", "teacher.pt", *small.OPTIONS,
-               "--set", "distillation.finish.steps=300"]
+               "--set", "distillation.finish.steps=200"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     metrics = folder / "student.run" / "metrics.jsonl"
     deadline = time.monotonic() + 400
@@ -90,11 +90,11 @@ def test_ctrl_c_keeps_everything_and_resume_goes_on(folder: Path) -> None:
     assert done.exit_code == 2 and "another recipe" in done.stderr
     recipe = folder / "student.run" / "recipe.toml"
     short = recipe.read_text()
-    assert "steps = 300" in short
+    assert "steps = 200" in short
     done = run(app, ["distill", "teacher.pt", "--resume", "--recipe", str(recipe)])
     assert done.exit_code == 0, done.output
     lines = metrics.read_text().splitlines()
-    assert len(lines) > kept and json.loads(lines[-2])["finish_step"] == 300
+    assert len(lines) > kept and json.loads(lines[-2])["finish_step"] == 200
     assert [json.loads(line)["batch"] for line in lines[:3]] == [1, 2, 3]  # none was made twice
 
 

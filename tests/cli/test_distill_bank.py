@@ -44,7 +44,7 @@ def test_another_student_learns_from_the_same_samples(folder: Path) -> None:
                             "--set", "distillation.finish.steps=5")
     assert code == 0 and "agreement with the teacher" in printed, printed
     small = checkpoints.load(folder / "small.pt")
-    assert small.network.name == "dscnn_s" and small.provenance["samples"] == 24
+    assert small.network.name == "dscnn_s" and small.provenance["samples"] == 12
     assert small.provenance["bank_of"]["student"] == "wrn16"
     assert small.provenance["recipe"]["inversion"]["steps"] == 2  # as the samples were made
     events = [json.loads(line) for line in (folder / "small.run" / "metrics.jsonl").read_text().splitlines()]

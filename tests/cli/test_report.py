@@ -51,7 +51,7 @@ def distilled(folder: Path, **frontend: int) -> Path:
                        frontend=MelSpec.model_validate(frontend))
     checkpoints.save(folder / "teacher.pt", teacher.net, card, {})
     done = run(app, ["distill", str(folder / "teacher.pt"), "--out", str(folder / "student.pt"), "--believe-card",
-                     *small.OPTIONS])
+                     *small.OPTIONS, "--set", "inversion.batch_size=8"])
     assert done.exit_code == 0, done.output
     assert f"frami-edge report {folder / 'student.pt'}" in done.stdout
     return folder / "student.pt"
