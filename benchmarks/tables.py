@@ -8,6 +8,7 @@ In a page, a table stands between two comments, of which the first says what it 
     <!-- held_out docs/cells/digits-held-out -->
     <!-- finishes docs/cells/esc10-held-out/5 KL -->      (of its tables the one whose first word this is)
     <!-- overview docs/cells -->
+    <!-- verdicts_of_cells docs/cells ranks -->           (or agreements)
     <!-- end -->
 """
 
@@ -19,12 +20,14 @@ from pathlib import Path
 import finishes
 import held_out
 import overview
+import verdicts_of_cells
 
 from frami_edge.errors import EXIT_CHECK_FAILED, EXIT_OK, FramiError
 from frami_edge.files import write_atomically
 
 ROOT = Path(__file__).parents[1]
-BLOCK = re.compile(r"(<!-- (held_out|finishes|overview) (\S+)(?: (\S+))? -->\n)(?:(?!<!--).)*(<!-- end -->)", re.DOTALL)
+SCRIPTS = "held_out|finishes|overview|verdicts_of_cells"
+BLOCK = re.compile(rf"(<!-- ({SCRIPTS}) (\S+)(?: (\S+))? -->\n)(?:(?!<!--).)*(<!-- end -->)", re.DOTALL)
 AGAINST = "frami"
 
 
@@ -68,6 +71,9 @@ def table(script: str, cells: Path, wanted: str | None) -> str:
         return held_out.table(groups, AGAINST)
     if script == "overview":
         return overview.table(cells, AGAINST)
+    if script == "verdicts_of_cells":
+        made = verdicts_of_cells.ranks if wanted == "ranks" else verdicts_of_cells.agreements
+        return made(verdicts_of_cells.students_below(cells))
     parts = finishes.table(*finishes.read([cells]), AGAINST).split("\n\n")
     found = [part for part in parts if part.startswith(f"| {wanted}")]
     if not found:
