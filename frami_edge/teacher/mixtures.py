@@ -41,13 +41,16 @@ class _Reached(Exception):  # noqa: N818 - not an error: the last layer of inter
 
 @torch.no_grad()
 def first_batch_norms(teacher: Teacher) -> list[str]:
-    """The first layers that tell something, in the order in which they run, whose input has a row for each clip."""
+    """The first layers that tell something, in the order in which they run, whose input has a row for each clip.
+
+    Not those that run twice: their statistics are a mixture of two places.
+    """
     order: list[str] = []
     modules = teacher.batch_norms()
 
     def note(name: str) -> Any:
         def hook(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            if len(inputs[0]) == 2 and name not in order and _telling(modules[name]).any():
+            if len(inputs[0]) == 2 and _telling(modules[name]).any():
                 order.append(name)
 
         return hook
@@ -58,7 +61,7 @@ def first_batch_norms(teacher: Teacher) -> list[str]:
     finally:
         for handle in handles:
             handle.remove()
-    return order[:LAYERS]
+    return [name for name in order if order.count(name) == 1][:LAYERS]
 
 
 def fit_sounds(teacher: Teacher, layers: list[str], log_mels: Tensor) -> Fit:

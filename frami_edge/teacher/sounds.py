@@ -116,7 +116,7 @@ def speech(samples: int, rate: int, random: np.random.Generator) -> Array:
             wave += gain * np.sin(harmonic * phase)
     syllables = np.maximum(np.sin(2 * np.pi * random.uniform(2, 5) * time + random.uniform(0, 6)), 0)
     hiss = np.maximum(-np.sin(2 * np.pi * random.uniform(2, 4) * time), 0) * noise(samples, rate, random, -3.0)
-    return wave / np.abs(wave).max() * syllables + 0.05 * hiss / max(float(np.abs(hiss).max()), 1e-9)
+    return wave / max(float(np.abs(wave).max()), 1e-9) * syllables + 0.05 * hiss / max(float(np.abs(hiss).max()), 1e-9)
 
 
 MAKERS = (noise, pink, brown, steep, bursts, clicks, chirp, tones, speech)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from frami_edge.teacher.dialects import check_card, require_plausible
 from frami_edge.teacher.drafting import draft
 from frami_edge.teacher.inspecting import inspect, look_at
 from frami_edge.teacher.mixtures import first_batch_norms
+from frami_edge.teacher.sounds import sounds
 from frami_edge.teacher.taps import Teacher
 
 CLIP = Clip(sample_rate=8000, preparation="crop")
@@ -104,6 +106,36 @@ def test_batch_norms_that_were_constant_in_training_say_nothing(variance: float)
         if isinstance(module, nn.BatchNorm2d):
             nn.init.constant_(module.running_var, variance)  # type: ignore[arg-type]
     assert first_batch_norms(Teacher(network, LN)) == []
+
+
+class Shared(nn.Module):
+    """Its first BatchNorm runs twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two, self.three = nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 3)
+        self.shared, self.own, self.last = nn.BatchNorm2d(4), nn.BatchNorm2d(4), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.unsqueeze(1) if x.dim() == 3 else x
+        x = self.shared(self.two(self.shared(self.one(x)).relu())).relu()
+        return self.last(self.own(self.three(x)).relu().mean((2, 3)))
+
+
+def test_a_batch_norm_that_runs_twice_says_nothing_of_its_input() -> None:
+    teacher = Teacher(taught(LN, Shared()), LN)
+    assert first_batch_norms(teacher) == ["own"]
+    found = check_card(teacher)
+    assert found.fit is not None and math.isfinite(found.fit.gap)
+
+
+@pytest.mark.parametrize("rate", [100, 300, 8000])
+def test_sounds_of_any_sample_rate_are_sounds(rate: int) -> None:
+    """Below 500 Hz speech has no harmonic left."""
+    slow = TeacherCard(labels=("a", "b"), time_dependent=True, clip=Clip(sample_rate=rate, seconds=1.0),
+                       frontend=MelSpec(n_fft=64, win_length=64, hop_length=16, n_mels=8, f_max=rate / 2))
+    made = sounds(slow)
+    assert np.isfinite(made).all() and (np.abs(made).max(1) > 0).all()
 
 
 @pytest.mark.parametrize("true,said,named", [
