@@ -84,6 +84,7 @@ def _program(content: dict[str, Any], state: dict[str, Tensor], constants: dict[
                          "A program is read operator by operator, so that no code of the file runs. " + ASK)
     values: dict[str, Tensor] = {}  # by their names in the graph
     inputs: list[str] = []
+    buffers = set()
     for spec in signature["input_specs"]:
         (kind, given), = spec.items()
         if kind == "user_input":
@@ -93,6 +94,8 @@ def _program(content: dict[str, Any], state: dict[str, Tensor], constants: dict[
         elif kind in ("parameter", "buffer"):
             source = state if given.get("persistent", True) else constants
             values[given["arg"]["name"]] = source[given[f"{kind}_name"]]
+            if kind == "buffer":
+                buffers.add(given["buffer_name"])
         elif kind == "tensor_constant":
             values[given["arg"]["name"]] = constants[given["tensor_constant_name"]]
     if len(inputs) != 1:
@@ -104,7 +107,7 @@ def _program(content: dict[str, Any], state: dict[str, Tensor], constants: dict[
         raise FramiError(f"{path} returns no tensor.", "Export the network that gives logits for each clip.")
     sizes = graph["tensor_values"][inputs[0]]["sizes"]
     ranges = content.get("range_constraints") or {}
-    return Program([_node(node) for node in kept], values, state, inputs[0],
+    return Program([_node(node) for node in kept], values, state, buffers, inputs[0],
                    [_declared(size, ranges) for size in sizes], outputs)
 
 

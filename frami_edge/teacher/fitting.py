@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from frami_edge.errors import FramiError
+from frami_edge.teacher.program import Program
 
 Weights = dict[str, Tensor]
 
@@ -59,7 +60,7 @@ def fit(network: nn.Module, candidates: dict[str, Weights], path: Path, architec
     (place, _), weights = next(iter(fitting.items()))
     refuse_other_kinds(weights, expected, path)
     weights = {key: value.to(expected[key].dtype) for key, value in weights.items()}
-    refuse_non_finite(weights, path, network)
+    refuse_non_finite(network, path, weights)
     expected.update(weights)  # it also holds versions: a BatchNorm without a counter asks for one where none is said
     network.load_state_dict(expected)
     return place
@@ -122,12 +123,20 @@ def refuse_other_kinds(weights: Weights, expected: Weights, path: Path) -> None:
                          "Quantized, sparse and complex weights are not read; ask for the checkpoint in float32.")
 
 
-def refuse_non_finite(weights: Weights, path: Path, network: nn.Module) -> None:
+def refuse_non_finite(network: nn.Module, path: Path, weights: Weights | None = None) -> None:
     """Raise :class:`FramiError` naming the tensors that hold NaN, or infinity where it cannot be meant.
 
-    Masks hold it, and they are buffers of ``network``; parameters and BatchNorm statistics must be finite.
+    Masks hold it, and they are buffers of ``network``, or constants of a program; parameters and BatchNorm statistics
+    must be finite.
+
+    Args:
+        weights: by default what the network holds, under the names of the network that was exported.
     """
-    masks = {name for name, _ in network.named_buffers() if not name.endswith(STATISTICS)}
+    if isinstance(network, Program):
+        weights, buffers = weights or network.weights, network.buffer_names
+    else:
+        weights, buffers = weights or network.state_dict(), dict(network.named_buffers()).keys()
+    masks = {name for name in buffers if not name.endswith(STATISTICS)}
     broken = [key for key, value in weights.items() if isinstance(value, Tensor) and value.is_floating_point()
               and not (~torch.isnan(value) if key in masks else torch.isfinite(value)).all()]
     if broken:

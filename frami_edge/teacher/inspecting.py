@@ -96,7 +96,7 @@ def inspect(path: Path, card: Path | None = None, arch: str | None = None, trust
     found = Inspection(path, sha256(path))
     if checkpoints.is_checkpoint(content):
         restored = checkpoints.restore(content, path, arch, trust)
-        refuse_non_finite(restored.network.state_dict(), path, restored.network)
+        refuse_non_finite(restored.network, path)
         net: nn.Module | None = restored.network
         found.kind, found.architecture = f"frami-edge checkpoint, {restored.network.name}", restored.network.name
         found.card, found.card_at = restored.card, "inside"
@@ -178,7 +178,7 @@ def _read_card(found: Inspection, card: Path | None) -> None:
 def _vendors_network(found: Inspection, content: object, arch: str | None, trust: bool) -> nn.Module | None:
     if isinstance(content, nn.Module) and arch is None:
         found.kind = PROGRAM if isinstance(content, Program) else f"whole module, {type(content).__name__}"
-        refuse_non_finite(content.state_dict(), found.path, content)
+        refuse_non_finite(content, found.path)
         return content
     candidates = find_state_dicts(content)
     if not candidates:

@@ -46,14 +46,13 @@ def open_teacher(path: Path, *, card: Path | None = None, arch: str | None = Non
     content = read_content(path, trust)
     if checkpoints.is_checkpoint(content):
         restored = checkpoints.restore(content, path, arch, trust)
-        refuse_non_finite(restored.network.state_dict(), path, restored.network)
+        refuse_non_finite(restored.network, path)
         own = TeacherCard.read(card) if card else restored.card
         return OpenedTeacher(Teacher(restored.network, own, frames_at), own, restored.sha256,
                              f"frami-edge checkpoint, {restored.network.name}")
     read = TeacherCard.read(card or find_card(path))
     if isinstance(content, nn.Module) and arch is None:  # a program, or read with --trust alone
-        # constants of a program may well be infinite: masks are
-        refuse_non_finite(content.weights if isinstance(content, Program) else content.state_dict(), path, content)
+        refuse_non_finite(content, path)
         if isinstance(content, Program) and read.layout == "waveform":
             raise FramiError(f"{path} is a torch.export program that takes waveforms: its front-end cannot be taken "
                              "out.", "Ask for the program of the network behind it, or for a state_dict and its code.")

@@ -1,6 +1,6 @@
 """An exported program as a network: one module for each operator, so that probing and hooks see all of it."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from typing import Any, NamedTuple
 
 import torch
@@ -74,15 +74,17 @@ class Program(nn.Module):
         nodes: in the order in which they run.
         values: parameters, buffers and constants, by the name that nodes use for them.
         weights: the same parameters and buffers under the names of the network that was exported.
+        buffer_names: which of these are buffers.
         input_name: that of the only input.
         input_sizes: for each of its axes, the smallest and the largest size that was declared; equal where it is fixed.
         outputs: what is returned; one alone, or a tuple.
     """
 
-    def __init__(self, nodes: Iterable[Node], values: dict[str, Tensor], weights: dict[str, Tensor], input_name: str,
-                 input_sizes: list[tuple[int, int]], outputs: tuple[str, ...]) -> None:
+    def __init__(self, nodes: Iterable[Node], values: dict[str, Tensor], weights: dict[str, Tensor],
+                 buffer_names: Set[str], input_name: str, input_sizes: list[tuple[int, int]],
+                 outputs: tuple[str, ...]) -> None:
         super().__init__()
-        self.weights, self.input_sizes = weights, input_sizes
+        self.weights, self.buffer_names, self.input_sizes = weights, buffer_names, input_sizes
         self._input, self._outputs = input_name, outputs
         self._run: list[tuple[Node, str]] = []  # with the name of its module; "" where it has none
         for node in nodes:

@@ -33,7 +33,7 @@ class Teacher(nn.Module):
     length; one that takes no less than some length, clips repeated to it.
 
     Args:
-        net: the network, taking the card's layout.
+        net: the network, taking the card's layout; it is moved to the CPU, to be looked at.
         card: its card.
         frames_at: the module whose output is the frame-level hidden state, where probing finds the wrong one;
             by default what the card says.
@@ -52,7 +52,7 @@ class Teacher(nn.Module):
             raise FramiError(f"The card's clips have {card.frames} frames; {MOST_FRAMES} are the most.",
                              "Compare its sample rate, seconds and hop_length with the vendor's description.")
         self.frames_at = frames_at = frames_at or card.frames_at or None
-        self.net, self.card = net.eval().requires_grad_(False), card
+        self.net, self.card = net.cpu().eval().requires_grad_(False), card
         self.writes_input = False
         self.eval()
         self.recurrent = is_recurrent(net)
@@ -63,7 +63,8 @@ class Teacher(nn.Module):
         self.taps = dataclasses.replace(taps, fixed_frames=fixed)
         example = probe(2, card.frontend.rows, card.frames)
         self.channels_last = works_channels_last(net, lambda: self._call(example))
-        self.writes_input = not torch.equal(example, probe(2, card.frontend.rows, card.frames))
+        self.example = probe(2, card.frontend.rows, card.frames)
+        self.writes_input = not torch.equal(example, self.example)
         self._check_output_kind()
         self.needs_two = not self._takes(card.frames, batch=1)  # a squeeze without an axis takes one clip's away too
         if fixed is None and self.lengths == ANY_LENGTH:

@@ -238,6 +238,27 @@ def test_a_mask_of_minus_infinity_is_no_damage(tmp_path: Path) -> None:
     torch.testing.assert_close(open_teacher(exported(tmp_path, net)).teacher(x), net(x.unsqueeze(1)))
 
 
+class WithMask(nn.Module):
+    def __init__(self, mask: Tensor, persistent: bool) -> None:
+        super().__init__()
+        self.inside = Small(lambda self, x: x.mean((2, 3)))
+        self.register_buffer("mask", mask, persistent)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.inside.fc(torch.softmax(self.inside(x) + self.mask, 1))
+
+
+@pytest.mark.parametrize("persistent", [True, False])
+def test_nor_is_one_that_is_a_buffer(persistent: bool, tmp_path: Path) -> None:
+    path = exported(tmp_path, WithMask(torch.tensor([0.0, -math.inf, 0.0, 0.0]), persistent))
+    assert open_teacher(path).teacher(torch.randn(2, 8, 21)).isfinite().all()
+    assert inspect(path).card is not None
+    if persistent:
+        (tmp_path / "nan").mkdir()
+        with pytest.raises(FramiError, match="holds NaN or infinite values in mask"):
+            inspect(exported(tmp_path / "nan", WithMask(torch.tensor([0.0, math.nan, 0.0, 0.0]), True)))
+
+
 def test_inspect_and_its_draft_ask_for_no_trust(tmp_path: Path) -> None:
     found = inspect(exported(tmp_path), card=tmp_path / "none.toml")
     assert found.kind == "torch.export program"
