@@ -77,7 +77,8 @@ class TeacherCard(Table):
     def frames(self) -> int:
         """Frames of a clip of the training length, after ``frontend.frames`` were kept."""
         spec = self.frontend
-        framed = self.clip.samples if spec.center else max(0, self.clip.samples - spec.frame_samples)
+        # centred frames have n_fft // 2 samples of padding on each side
+        framed = self.clip.samples - spec.n_fft % 2 if spec.center else max(0, self.clip.samples - spec.frame_samples)
         frames = 1 + framed // spec.hop_length
         return min(frames, spec.frames) if spec.frames else frames
 

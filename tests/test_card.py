@@ -83,6 +83,7 @@ def test_vendors_cards_are_read(vendor_teachers: Path) -> None:
 
 @pytest.mark.parametrize("spec,seconds,frames", [
     (MelSpec(), 1.0, 101), (MelSpec(frames=100), 1.0, 100), (MelSpec(n_fft=512, center=False), 1.0, 97),
+    (MelSpec(n_fft=401), 1.0, 100), (MelSpec(n_fft=401, center=False), 1.0, 98),
 ])
 def test_frames_are_those_of_the_front_end(spec: MelSpec, seconds: float, frames: int) -> None:
     import torch
