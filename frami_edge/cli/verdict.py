@@ -27,8 +27,9 @@ def print_verdict(out: Path, run: Path, verdict: "Verdict", seconds: float, reci
         f"  agreement with the teacher  {verdict.agreement:7.1%}   (KL {verdict.divergence:.4f} nats)",
         f"  teacher's confidence        {verdict.teacher_confidence:7.1%}",
         f"  BatchNorm gap               {verdict.bn_gap:7.3f}   (of noise: {verdict.noise_bn_gap:.3f})",
-        f"  diversity within a class    {verdict.diversity:7.3f}   (mean cosine distance)",
     ]
+    if verdict.diversity is not None:
+        lines.append(f"  diversity within a class    {verdict.diversity:7.3f}   (mean cosine distance)")
     if verdict.richness is not None:
         lines.append(f"  temporal richness           {verdict.richness:7.1%}   (chunks of their sample's class; their "
                      f"logits spread by {verdict.chunk_spread:.2f})")

@@ -29,7 +29,7 @@ class Verdict(NamedTuple):
     teacher_confidence: float  # mean probability that the teacher gives to the class asked for
     bn_gap: float  # L_bn (Eq. 4) of the fresh samples together
     noise_bn_gap: float  # L_bn of as much noise: what knowing nothing of the teacher's data gives
-    diversity: float  # mean cosine distance within a class of the teacher's pooled states
+    diversity: float | None  # mean cosine distance within a class of the teacher's pooled states; None without pairs
     richness: float | None  # share of the chunks that have their sample's class; None for clips too short to cut
     chunk_spread: float | None  # of the true class's logit over the chunks of a sample
 

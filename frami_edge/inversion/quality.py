@@ -21,7 +21,7 @@ def temporal_richness(chunk_logits: Tensor, labels: Tensor) -> TemporalRichness:
     return TemporalRichness(float(share), float(own.std(0, correction=0).mean()))
 
 
-def within_class_diversity(states: Tensor, labels: Tensor) -> float:
+def within_class_diversity(states: Tensor, labels: Tensor) -> float | None:
     """Mean cosine distance between samples of one class, averaged over classes; 0 where all are alike.
 
     Args:
@@ -29,7 +29,7 @@ def within_class_diversity(states: Tensor, labels: Tensor) -> float:
         labels: (batch,).
 
     Returns:
-        in [0, 2]; nan where no class has two samples.
+        in [0, 2]; None where no class has two samples.
     """
     unit = F.normalize(states.float(), dim=1)
     distances = []
@@ -38,4 +38,4 @@ def within_class_diversity(states: Tensor, labels: Tensor) -> float:
         count = len(members)
         if count > 1:  # over ordered pairs: ||sum||^2 - count is the sum of the cosines
             distances.append(1 - (members.sum(0).square().sum() - count) / (count * (count - 1)))
-    return float(torch.stack(distances).mean()) if distances else float("nan")
+    return float(torch.stack(distances).mean()) if distances else None

@@ -188,6 +188,14 @@ def test_a_synthesis_that_failed_is_called_so(confidence: float, warned: bool,
     assert "90.0%   (KL 0.0500 nats)" in printed.out
 
 
+@pytest.mark.parametrize("diversity", [None, 0.25])
+def test_diversity_is_not_told_where_no_class_has_two_samples(diversity: float | None,
+                                                              capsys: pytest.CaptureFixture[str]) -> None:
+    verdict = Verdict(128, 0.99, 0.05, 0.9, 0.1, 1.0, diversity, None, None)
+    print_verdict(Path("student.pt"), Path("student.run"), verdict, 60, "quick", 24, 0)
+    assert ("diversity within a class      0.250" in capsys.readouterr().out) == (diversity is not None)
+
+
 @pytest.mark.parametrize("agreement,confidence,noted", [(0.92, 0.95, True), (0.97, 0.95, False), (0.92, 0.1, False)])
 def test_a_student_that_disagrees_on_fresh_samples_is_offered_more_of_them(
         agreement: float, confidence: float, noted: bool, capsys: pytest.CaptureFixture[str]) -> None:
