@@ -13,6 +13,10 @@ from frami_edge.errors import EXIT_USAGE, FramiError
 
 M = TypeVar("M", bound=nn.Module)
 AMPERE = 8  # compute capability from which on NVIDIA's devices multiply bf16
+# what PyTorch says of tensors on several devices, at operators and at convolutions
+MIXED_DEVICES = re.compile("on the same device|[Ii]nput type .* and (weight|bias) type .* should be the same")
+KEEPS_TENSORS_BACK = ("Its code makes or keeps tensors that do not move with it. Let it take the device of its input, "
+                      "x.device, or keep them by register_buffer.")
 FAST_BF16_FLAGS = ("amx_bf16", "avx512_bf16")  # without them bf16 is emulated, and slower than float32
 
 
@@ -29,11 +33,30 @@ class Compute:
         return torch.autocast(self.device.type, dtype=self.dtype if enabled else torch.bfloat16, enabled=enabled)
 
     def place(self, module: M) -> M:
-        """Move it; a module may say ``channels_last = False`` where its code does not work in that format."""
+        """Move it; a module may say ``channels_last = False`` where its code does not work in that format.
+
+        Raises:
+            FramiError: it does not run there on its ``example``, as modules with code of others have one.
+        """
         module.to(self.device)
         if self.channels_last and getattr(module, "channels_last", True):
             module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if self.device.type != "cpu" and isinstance(example := getattr(module, "example", None), torch.Tensor):
+            self._try(module, example)
         return module
+
+    @torch.no_grad()
+    def _try(self, module: nn.Module, example: torch.Tensor) -> None:
+        training = module.training
+        try:
+            module.eval()(example.to(self.device))
+        except RuntimeError as error:
+            if not MIXED_DEVICES.search(str(error)):
+                raise
+            raise FramiError(f"The network does not go along to {self.device}: {error}",
+                             f"{KEEPS_TENSORS_BACK} Or say --device cpu.") from error
+        finally:
+            module.train(training)
 
     def summary(self) -> str:
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "CPU"

@@ -59,4 +59,4 @@ def call(factory: Factory, *arguments: int) -> nn.Module:
         sys.path.remove(str(factory.file.resolve().parent))
     if not isinstance(network, nn.Module):
         raise FramiError(f"{factory} returned {type(network).__name__}, not a torch.nn.Module.")
-    return network
+    return network.cpu()  # some move it where they trained it

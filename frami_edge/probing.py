@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from frami_edge.compute import KEEPS_TENSORS_BACK, MIXED_DEVICES
 from frami_edge.errors import EXIT_USAGE, FramiError, nearest
 from frami_edge.hidden_states import Place, Tap, Taps, clip_output, first_tensor
 from frami_edge.pooling import Form, as_attention, by_scores, exactly
@@ -115,6 +116,8 @@ def _what_to_do(error: Exception) -> str:
         return f"It wants more than features. {WRAP}"
     if any(words in said for words in ("Torch not compiled with CUDA", "No CUDA GPUs", "Found no NVIDIA driver")):
         return "Its code moves tensors to a GPU by itself. Let model.py take the device of its input: x.device."
+    if MIXED_DEVICES.search(said):
+        return KEEPS_TENSORS_BACK
     return "Compare layout, n_mels and the clips' length with its description."
 
 

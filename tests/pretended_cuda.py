@@ -20,6 +20,10 @@ COPIES = {"copy_", "_foreach_copy_"}  # from one device to the other
 INDEXED = {"index", "index_put_", "_index_put_impl_"}  # on the device, by indices from anywhere
 
 
+class NotOnTheSameDeviceError(AssertionError, RuntimeError):
+    """As PyTorch's own; and an assertion, for a test that meets it has failed."""
+
+
 class PretendedCuda:
     """Within ``with PretendedCuda():`` there is a device "cuda:0"."""
 
@@ -114,7 +118,8 @@ class _Checking(TorchDispatchMode):
         if any(there) and self.moving is None:
             left = [tensor for tensor, held in zip(given, there, strict=True) if not held and tensor.dim()]
             if left and not (name in INDEXED and there[0]):
-                raise AssertionError(f"{operator} of tensors on cuda:0 and of one on the CPU, {tuple(left[0].shape)}")
+                raise NotOnTheSameDeviceError(f"{operator} of tensors on cuda:0 and of one on the CPU, "
+                                              f"{tuple(left[0].shape)}: they are not on the same device")
         if self.moving if self.moving is not None else (asked or any(there)):
             tree_map(lambda leaf: self.device.take(leaf) if isinstance(leaf, Tensor) else None, out)
         return out

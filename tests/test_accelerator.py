@@ -18,6 +18,8 @@ from frami_edge.card import Clip, MelSpec, Normalisation, TeacherCard
 from frami_edge.compute import Compute
 from frami_edge.distillation import data_free
 from frami_edge.distillation.data_free import DataFreeDistillation
+from frami_edge.errors import FramiError
+from frami_edge.networks.own import OwnNetwork
 from frami_edge.recipe import Recipe
 from frami_edge.recordings import Recordings
 from frami_edge.runs import RunDirectory
@@ -162,6 +164,38 @@ def test_an_exported_program(tmp_path: Path) -> None:
     opened = open_teacher(tmp_path / "teacher.pt2")
     with PretendedCuda():
         run_of(tmp_path / "run", opened.teacher, small_runs.quick()).run()
+
+
+class KeepsBack(nn.Module):
+    """It has a tensor that PyTorch does not know of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm, self.last = nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.Linear(4, 4)
+        self.mean = torch.full((1, 1, 40, 1), -9.0)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(self.norm(self.conv(x - self.mean)).relu().mean((2, 3)))
+
+
+def test_what_does_not_go_along_is_told(tmp_path: Path) -> None:
+    card = small_runs.make_teacher().card
+    with PretendedCuda():
+        for network in (Teacher(KeepsBack(), card), OwnNetwork(KeepsBack(), 4, 40)):
+            with pytest.raises(FramiError, match="does not go along to cuda:0.*on the same device") as raised:
+                ON_CUDA.place(network)
+            assert "register_buffer" in raised.value.hint and "--device cpu" in raised.value.hint
+        assert network.training  # as a student is
+
+
+def test_networks_that_are_on_the_device_already(tmp_path: Path) -> None:
+    """As one has them after training, and as code of vendors may build them."""
+    card = small_runs.make_teacher().card
+    with PretendedCuda():
+        taught = Teacher(networks.build("wrn16", 4).to("cuda"), card)
+        assert taught(torch.randn(2, 40, 51)).device.type == "cpu"
+        student = OwnNetwork(networks.build("dscnn_s", 4).to("cuda"), 4, 40)
+        assert ON_CUDA.place(student)(torch.randn(2, 40, 51, device="cuda")).is_cuda
 
 
 @pytest.mark.parametrize("taught", [False, True])

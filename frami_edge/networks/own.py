@@ -33,7 +33,7 @@ class OwnNetwork(Network):
 
     def __init__(self, model: nn.Module, classes: int, n_mels: int) -> None:
         nn.Module.__init__(self)  # the stages, pooling and classifier of Network are inside the model
-        self.classes, self.n_mels, self.model = classes, n_mels, model.eval()
+        self.classes, self.n_mels, self.model = classes, n_mels, model.cpu().eval()
         self.recurrent = is_recurrent(model)
         with torch.no_grad():
             self.taps = find_taps(model, self._call, n_mels, PROBED_FRAMES, classes)
@@ -49,8 +49,8 @@ class OwnNetwork(Network):
             if alone.shape != (1, classes):
                 raise FramiError(f"The student gives {tuple(alone.shape)} for one clip alone, which is what a device "
                                  f"hears; (1, {classes}) is needed.", "Name the axes that it squeezes: squeeze(2).")
-            example = probe(2, n_mels, PROBED_FRAMES)
-            self.channels_last = works_channels_last(model, lambda: self._call(example))
+            self.example = probe(2, n_mels, PROBED_FRAMES)
+            self.channels_last = works_channels_last(model, lambda: self._call(self.example))
             self.features = self.forward_hidden(probe(2, n_mels, PROBED_FRAMES)).frames.shape[1]
         self.train()
 
