@@ -5,8 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
+from onnx import numpy_helper
 
 from frami_edge import checkpoints
 from frami_edge.card import Clip, MelSpec, TeacherCard
@@ -17,7 +19,7 @@ from frami_edge.inversion.bank import Bank, Samples
 from frami_edge.runtime import golden, parity
 from frami_edge.runtime.golden import Golden
 from frami_edge.runtime.report import parity_text
-from frami_edge.runtime.session import open_model
+from frami_edge.runtime.session import open_model, open_session, session_options
 
 TEACHER = "ab" * 32  # the one that the fixture's student says it had
 
@@ -47,6 +49,24 @@ def test_only_the_convolutions_of_the_network_are_int8(exported: ExportResult, s
     assert len(convolutions) - len(quantized) == 1  # the DFT of the front-end
     gemm = next(node for node in graph.node if node.op_type == "Gemm")
     assert all(makers.get(name, gemm).op_type != "DequantizeLinear" for name in gemm.input)
+
+
+def test_weights_leave_room_for_processors_that_add_in_int16(exported: ExportResult) -> None:
+    """x86 without VNNI adds two products of an activation (255 at most) and a weight there: 2 * 255 * 64 < 2^15."""
+    kernels = [numpy_helper.to_array(tensor) for tensor in onnx.load(exported.model).graph.initializer
+               if tensor.data_type == onnx.TensorProto.INT8]
+    assert all(np.abs(kernel.astype(int)).max() <= 64 for kernel in kernels if kernel.ndim > 1)
+    assert max(np.abs(kernel.astype(int)).max() for kernel in kernels) >= 60  # and use it
+
+
+def test_what_int8_costs_is_measured_without_this_machines_kernels(exported: ExportResult) -> None:
+    """Otherwise a kernel that computes something else would be the device's tolerance."""
+    options = session_options()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    exact = open_session(exported.model.read_bytes(), "int8", options=options)
+    for vector in golden.read(exported.golden).vectors:
+        error = np.abs(exact.run(["logits"], {"waveform": vector.wave[None]})[0][0] - vector.stages["logits"]).max()
+        assert vector.float32_error["logits"] == pytest.approx(max(error, 1e-12), rel=1e-4, abs=1e-5)
 
 
 def test_the_file_is_smaller_and_says_what_it_is(exported: ExportResult, student: Path, tmp_path: Path) -> None:
