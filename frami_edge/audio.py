@@ -33,8 +33,16 @@ def read(path: Path, sample_rate: int) -> Array:
         FramiError: the file is missing, is no audio that libsndfile reads, is empty, or holds NaN or infinity.
     """
     rate, _ = header(path)
-    resampler = Resampler(rate, sample_rate)  # block by block: ten minutes at 44.1 kHz are 106 MB, of which 38 stay
+    # block by block: ten minutes at 44.1 kHz are 106 MB, of which 38 stay
+    resampler = _resampler(path, rate, sample_rate)
     return np.concatenate([*map(resampler.feed, blocks(path)), resampler.flush()])
+
+
+def _resampler(path: Path, rate: int, wanted: int) -> Resampler:
+    try:
+        return Resampler(rate, wanted)
+    except FramiError as error:
+        raise FramiError(f"{path}: {error.problem}", error.hint) from error
 
 
 def read_clip(path: Path, clip: Mapping[str, Any]) -> Array:
@@ -48,7 +56,7 @@ def read_clip(path: Path, clip: Mapping[str, Any]) -> Array:
     if not same_length(clip):
         return prepare(read(path, clip["sample_rate"]), clip)
     rate, samples = header(path)
-    resampler = Resampler(rate, clip["sample_rate"])
+    resampler = _resampler(path, rate, clip["sample_rate"])
     begin, end = kept_range(resampler.length(samples), clip)
     low, high = resampler.inputs(begin, end)
     kept, position = [], 0

@@ -44,6 +44,15 @@ def test_other_sample_rates_are_resampled(tmp_path: Path, sample_rate: int) -> N
     assert np.abs(heard - sine(16000))[200:-200].max() < 2e-3
 
 
+@pytest.mark.parametrize("sample_rate", [1, 2_000_000_000])
+def test_a_sample_rate_that_cannot_be_is_told_with_the_file(tmp_path: Path, sample_rate: int) -> None:
+    soundfile.write(tmp_path / "odd.wav", sine(16000), sample_rate)
+    for heard in (lambda: read(tmp_path / "odd.wav", 16000),
+                  lambda: read_clip(tmp_path / "odd.wav", {"sample_rate": 16000, "seconds": 1, "preparation": "loop"})):
+        with pytest.raises(FramiError, match=r"odd\.wav: Cannot resample from"):
+            heard()
+
+
 def test_channels_are_averaged(tmp_path: Path) -> None:
     left, right = sine(16000, 440), sine(16000, 1000)
     soundfile.write(tmp_path / "a.wav", np.stack([left, right], axis=1), 16000, subtype="FLOAT")

@@ -9,6 +9,7 @@ from frami_edge.runtime.errors import FramiError
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
+PREPARATIONS = ("center-pad", "crop", "end-pad", "loop")
 LONGEST_SECONDS = 30  # that go through the network at once: its memory grows with the length
 LARGEST_AMPLITUDE = 8.0  # full scale is 1, resampling overshoots a little; above this it is another scale
 
@@ -115,4 +116,4 @@ def prepare(wave: Array, clip: Mapping[str, Any]) -> Array:
         before = max(0, wanted - have) // 2
         first = max(0, have - wanted) // 2
         return np.pad(wave[first : first + wanted], (before, max(0, wanted - have) - before))
-    raise FramiError(f"Unknown clip preparation '{preparation}'.", "Known: center-pad, crop, end-pad, loop.")
+    raise FramiError(f"Unknown clip preparation '{preparation}'.", f"Known: {', '.join(PREPARATIONS)}.")

@@ -1,6 +1,7 @@
 """Gates: limits that a benchmark must keep, for the exit code of a script. A verdict each; nothing is averaged away."""
 
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,8 @@ def read_report(path: Path) -> Report:
         raise FramiError(f"There is no file {path}.", "'frami-edge bench --json > FILE' writes a report.") from error
     except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
         raise FramiError(f"{path} is not a report of 'frami-edge bench --json': {error}") from error
-    if (not isinstance(report, dict) or not isinstance(report.get("models"), list) or "device" not in report
+    if (not isinstance(report, dict) or not isinstance(report.get("models"), list)
+            or not isinstance(report.get("device"), dict)
             or not all(isinstance(model, dict) and isinstance(model.get("runs"), list) for model in report["models"])):
         raise FramiError(f"{path} is not a report of 'frami-edge bench --json'.")
     if not all(_is_whole(model) for model in report["models"]):
@@ -94,20 +96,34 @@ def read_report(path: Path) -> Report:
 def _is_whole(model: dict[str, Any]) -> bool:
     """Whether what gates and comparisons look at is there."""
     if not (isinstance(model.get("file"), str) and isinstance(model.get("sha256"), str)
-            and isinstance(model.get("bytes"), int)):
+            and isinstance(model.get("bytes"), int) and isinstance(model.get("parity"), dict | None)):
         return False
     for run in model["runs"]:
         if not (isinstance(run, dict) and isinstance(run.get("threads"), int) and "peak_rss_mb" in run
+                and isinstance(run["peak_rss_mb"], int | float | None)
                 and isinstance(run.get("clip_seconds"), int | float) and isinstance(run.get("warm"), dict)
-                and isinstance(run["warm"].get("p50_ms"), int | float) and "p50_interval_ms" in run["warm"]):
+                and _is_time(run["warm"].get("p50_ms")) and "p50_interval_ms" in run["warm"]
+                and _is_interval(run["warm"]["p50_interval_ms"])):
             return False
     return True
+
+
+def _is_time(value: Any) -> bool:
+    return isinstance(value, int | float) and 0 < value < math.inf
+
+
+def _is_interval(value: Any) -> bool:
+    """None where there were too few calls."""
+    return value is None or (isinstance(value, list) and len(value) == 2 and all(map(_is_time, value)))
 
 
 def limits_of(p95_ms: float | None, rss_mb: float | None, baseline: Path | None, regression: str | None) -> Limits:
     """Limits from what was typed."""
     if regression is not None and baseline is None:
         raise FramiError("--max-regression needs --baseline FILE to compare with.", exit_code=EXIT_USAGE)
+    for option, limit in (("--max-p95-ms", p95_ms), ("--max-rss-mb", rss_mb)):
+        if limit is not None and not _is_time(limit):
+            raise FramiError(f"{option} {limit:g} is no limit that anything could meet.", exit_code=EXIT_USAGE)
     return Limits(p95_ms, rss_mb, read_report(baseline) if baseline else None,
                   Limits.regression if regression is None else fraction(regression))
 

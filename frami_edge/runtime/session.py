@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
+from frami_edge.runtime.clips import PREPARATIONS
 from frami_edge.runtime.errors import EXIT_USAGE, FramiError
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -16,7 +17,9 @@ SCHEMA = "1"
 ORT_FORMAT = slice(4, 8), b"ORTM"  # where a flatbuffer says what it is
 TORCH_MAGIC = (b"PK\x03\x04", b"\x80")  # a zip archive, a bare pickle
 MOST_THREADS = 4096
+LONGEST_CLIP = 3600  # seconds, as a card allows
 LFS_POINTER = b"version https://git-lfs"
+DAMAGED = "It may be damaged or truncated: compare its size and SHA-256 with the original."
 EXPORT_HINT = "'frami-edge export student.pt --onnx' writes such a file."
 TEXT_KEYS = ("model_type", "version", "sample_rate", "comment")
 JSON_KEYS = ("frami.labels", "frami.clip", "frami.frontend", "frami.parity", "frami.provenance")
@@ -94,7 +97,7 @@ def open_session(content: bytes, name: str, threads: int = 1,
             raise FramiError(f"{name} is a checkpoint of PyTorch, and an exported model is needed.",
                              f"frami-edge export {name} --onnx") from error
         raise FramiError(f"{name} cannot be opened as an ONNX model: {reason}.",
-                         "It may be damaged or truncated: compare its size and SHA-256 with the original.") from error
+                         DAMAGED) from error
 
 
 def open_model(path: Path, threads: int = 1) -> Model:
@@ -111,7 +114,10 @@ def open_model(path: Path, threads: int = 1) -> Model:
 
 def read_metadata(session: onnxruntime.InferenceSession, name: str) -> Metadata:
     """The metadata of an open session. ``name`` is the file that an error names."""
-    entries = session.get_modelmeta().custom_metadata_map
+    try:
+        entries = session.get_modelmeta().custom_metadata_map
+    except UnicodeDecodeError as error:
+        raise FramiError(f"{name} holds metadata that cannot be read: {error}.", DAMAGED) from error
     schema = entries.get("frami.schema")
     if schema is None:
         raise FramiError(f"{name} holds no frami-edge metadata (labels, sample rate, front-end).", EXPORT_HINT)
@@ -122,15 +128,17 @@ def read_metadata(session: onnxruntime.InferenceSession, name: str) -> Metadata:
     if missing:
         raise FramiError(f"{name} lacks the metadata {', '.join(missing)}.", EXPORT_HINT)
     try:
-        labels, clip, frontend, parity, provenance = (json.loads(entries[key]) for key in JSON_KEYS)
-        _check_entries(labels, clip, session)
-        return Metadata(entries["model_type"], int(entries["sample_rate"]), tuple(labels), clip, frontend, parity,
-                        provenance)
+        labels, clip, *tables = (json.loads(entries[key]) for key in JSON_KEYS)
+        sample_rate = int(entries["sample_rate"])
+        _check_entries(labels, clip, sample_rate, session)
+        if not all(isinstance(table, dict) for table in tables):
+            raise ValueError(f"one of {', '.join(JSON_KEYS[2:])} is no table")
+        return Metadata(entries["model_type"], sample_rate, tuple(labels), clip, *tables)
     except (ValueError, TypeError, RecursionError) as error:
         raise FramiError(f"{name} holds metadata that cannot be read: {error}.", EXPORT_HINT) from error
 
 
-def _check_entries(labels: Any, clip: Any, session: onnxruntime.InferenceSession) -> None:
+def _check_entries(labels: Any, clip: Any, sample_rate: int, session: onnxruntime.InferenceSession) -> None:
     """Raise ValueError where what classifying needs is not there, or of another kind."""
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
         raise ValueError("frami.labels is no list of names")
@@ -140,3 +148,9 @@ def _check_entries(labels: Any, clip: Any, session: onnxruntime.InferenceSession
     kinds = {"sample_rate": (int,), "seconds": (int, float), "preparation": (str,)}
     if not isinstance(clip, dict) or not all(isinstance(clip.get(key), kind) for key, kind in kinds.items()):
         raise ValueError(f"frami.clip lacks one of {', '.join(kinds)}")
+    if not 0 < clip["sample_rate"] == sample_rate:
+        raise ValueError(f"sample rates of {sample_rate} and {clip['sample_rate']} Hz")
+    if not 0 < clip["seconds"] <= LONGEST_CLIP:
+        raise ValueError(f"clips of {clip['seconds']} s")
+    if clip["preparation"] not in PREPARATIONS:
+        raise ValueError(f"the clip preparation '{clip['preparation']}'")

@@ -12,6 +12,7 @@ from frami_edge.runtime.errors import EXIT_USAGE, FramiError, nearest
 Array = np.ndarray[Any, np.dtype[Any]]
 
 Smoother = Callable[[Array], Array]  # probabilities of the next window (classes,) -> smoothed ones (classes,)
+LONGEST = 3600  # seconds
 KINDS = ("exponential", "mean", "none")
 
 
@@ -47,7 +48,8 @@ def smoother(kind: str, seconds: float, hop: float) -> Smoother | None:
     """The smoother of a name in ``KINDS``; None for ``none``."""
     if kind not in KINDS:
         raise FramiError(f"There is no smoothing '{kind}'.", nearest(kind, list(KINDS)), exit_code=EXIT_USAGE)
-    if not (seconds > 0 and math.isfinite(seconds)):
-        raise FramiError(f"Cannot smooth over {seconds:g} s.", "Give seconds above 0, or --smooth none.",
+    if not 0 < seconds <= LONGEST:
+        raise FramiError(f"Cannot smooth over {seconds:g} s.",
+                         f"Give seconds above 0, {LONGEST} at most, or --smooth none.",
                          exit_code=EXIT_USAGE)
     return {"exponential": exponential, "mean": mean}[kind](seconds, hop) if kind != "none" else None

@@ -108,6 +108,7 @@ def test_smoothing_is_over_the_windows(model: Path, wave: np.ndarray) -> None:
     (("-", "--hop", "0"), b"", 2, "hop of 0 s"),
     (("-", "--smooth", "median"), b"", 2, "no smoothing 'median'"),
     (("-", "--over", "0"), b"", 2, "Cannot smooth over 0 s"),
+    (("-", "--smooth", "mean", "--over", "1e30"), b"", 2, "Cannot smooth over 1e+30 s"),
     (("-", "--rate", "1"), b"", 3, "too far apart"),
     (("missing.wav",), b"", 3, "missing.wav does not exist"),
     (("missing.wav", "--rate", "8000"), b"", 2, "describe raw samples on standard input"),

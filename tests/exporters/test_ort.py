@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from frami_edge.errors import EXIT_CHECK_FAILED, FramiError
@@ -63,3 +64,19 @@ def test_other_logits_write_nothing(exported: Path, tmp_path: Path, monkeypatch:
         ort.export_ort(copy)
     assert caught.value.exit_code == EXIT_CHECK_FAILED
     assert sorted(path.name for path in tmp_path.iterdir()) == ["student.golden.npz", "student.onnx"]
+
+
+def test_neither_do_logits_that_are_no_numbers(exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    proto = onnx.load(exported)
+    weight = next(node for node in proto.graph.node if node.op_type == "Gemm").input[1]
+    tensor = next(tensor for tensor in proto.graph.initializer if tensor.name == weight)
+    tensor.CopyFrom(onnx.numpy_helper.from_array(np.full(tensor.dims, np.nan, np.float32), weight))
+    onnx.save(proto, tmp_path / "broken.onnx")
+    monkeypatch.setattr(ort, "_convert", lambda source, output, convert=ort._convert:
+                        convert(tmp_path / "broken.onnx", output))
+    copy = tmp_path / "student.onnx"
+    copy.write_bytes(exported.read_bytes())
+    (tmp_path / "student.golden.npz").write_bytes(exported.with_suffix(".golden.npz").read_bytes())
+    with pytest.raises(FramiError, match="its logits differ"):
+        ort.export_ort(copy)
+    assert not (tmp_path / "student.ort").exists()

@@ -1,6 +1,7 @@
 """Limits, and what they are read from."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -81,7 +82,7 @@ def test_what_is_no_share(text: str) -> None:
 @pytest.mark.parametrize(("content", "said"), [
     (None, "no file"), ("", "not a report"), ("[]", "not a report"), ('{"models": 3}', "not a report"),
     (json.dumps(report({"file": "a.onnx"})), "not a report"), ("[" * 100_000, "not a report"),
-    (json.dumps(report() | {"schema": 1}), "schema 1")])
+    (json.dumps(report() | {"schema": 1}), "schema 1"), (json.dumps(report() | {"device": None}), "not a report")])
 def test_files_that_are_no_reports(tmp_path: Path, content: str | None, said: str) -> None:
     path = tmp_path / "report.json"
     if content is not None:
@@ -98,6 +99,9 @@ WHOLE = model()
     WHOLE | {"runs": [{key: value for key, value in WHOLE["runs"][0].items() if key != "warm"}]},
     WHOLE | {"runs": [{key: value for key, value in WHOLE["runs"][0].items() if key != "threads"}]},
     WHOLE | {"runs": [1]}, WHOLE | {"runs": [WHOLE["runs"][0] | {"warm": {"p50_ms": "fast"}}]},
+    WHOLE | {"parity": [1]}, WHOLE | {"runs": [WHOLE["runs"][0] | {"peak_rss_mb": "much"}]},
+    *(WHOLE | {"runs": [WHOLE["runs"][0] | {"warm": WHOLE["runs"][0]["warm"] | wrong}]}
+      for wrong in ({"p50_ms": 0}, {"p50_interval_ms": 5}, {"p50_interval_ms": [0, 1]}, {"p50_interval_ms": [1]})),
 ])
 def test_reports_that_lack_something_are_refused_before_anything_is_measured(tmp_path: Path, broken: dict) -> None:
     path = tmp_path / "report.json"
@@ -112,6 +116,13 @@ def test_a_baseline_whose_parity_failed_says_so() -> None:
     failed = {"file": "a.onnx", "parity": {"passed": False}, "runs": []}
     with pytest.raises(FramiError, match="its parity failed"):
         gates.refuse(Limits(baseline=report(failed)), "a.onnx", 1, 1.0, 200)
+
+
+@pytest.mark.parametrize(("p95", "rss"), [(math.nan, None), (0.0, None), (math.inf, None), (None, -1.0)])
+def test_limits_that_nothing_could_meet(p95: float | None, rss: float | None) -> None:
+    with pytest.raises(FramiError, match="is no limit") as caught:
+        gates.limits_of(p95, rss, None, None)
+    assert caught.value.exit_code == EXIT_USAGE
 
 
 def test_a_regression_without_a_baseline() -> None:

@@ -1,5 +1,7 @@
 """Opening files: the good one, and every kind of bad one."""
 
+import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -94,10 +96,24 @@ def test_a_truncated_model(exported, tmp_path: Path, share: float) -> None:
     ("frami.labels", '["dog"]', "1 names, and the model 4 classes"),
     ("frami.labels", '"dogs"', "no list of names"),
     ("frami.labels", "[" * 100_000, "cannot be read"),
+    ("sample_rate", "0", "sample rates of 0 and 16000 Hz"),
+    ("sample_rate", "44100", "sample rates of 44100 and 16000 Hz"),
+    *(("frami.clip", json.dumps({"sample_rate": 16000, "seconds": seconds, "preparation": "crop"}), "clips of")
+      for seconds in (0, -1, 1e18, math.nan)),
+    ("frami.clip", '{"sample_rate": 16000, "seconds": 1, "preparation": "stretch"}', "preparation 'stretch'"),
+    ("frami.provenance", "null", "frami.provenance is no table"),
+    ("frami.parity", "[]", "is no table"),
 ])
 def test_metadata_that_is_not_ours(exported, tmp_path: Path, key: str, value: str | None, said: str) -> None:
     with pytest.raises(FramiError, match=said):
         open_model(altered(exported.model, tmp_path, key, value))
+
+
+def test_metadata_that_is_no_text(exported, tmp_path: Path) -> None:
+    content = exported.model.read_bytes().replace(b"student_sha256", b"s\xd5udent_sha256")
+    (tmp_path / "damaged.onnx").write_bytes(content)
+    with pytest.raises(FramiError, match="metadata that cannot be read"):
+        open_model(tmp_path / "damaged.onnx")
 
 
 def test_another_signature_is_refused(exported, tmp_path: Path) -> None:
