@@ -1,7 +1,6 @@
 """The ``frami-edge`` command: registers the commands, and turns problems into one clear line and an exit code."""
 
 import os
-import signal
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -12,12 +11,12 @@ from typer.core import TyperGroup
 from frami_edge import __version__
 from frami_edge.cli import console
 from frami_edge.errors import EXIT_CANNOT_RUN, FramiError
+from frami_edge.interrupts import INTERRUPTED
 from frami_edge.runtime.text import drop_output, print_anything
 
 # in the order of use; each module has register(app) and imports what is heavy inside its command
 COMMANDS = ("inspect", "distill", "report", "export", "bench", "compare", "eval", "predict", "listen", "train",
             "reproduce", "recipes", "networks", "demo")
-INTERRUPTED = 130  # 128 + SIGINT, as shells say it
 
 DISTILL_EXTRA = {"filelock", "jinja2", "lightning_fabric", "matplotlib", "onnx", "onnxscript", "torch",
                  "torchaudio"}  # a device does without
@@ -91,7 +90,5 @@ def main() -> None:
     # torch's threads wait for one another by spinning, which makes everything several times slower as soon as another
     # program wants one of the cores
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    if os.environ.get("WORLD_SIZE", "1") == "1":  # torchrun ends its processes itself
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # kill, docker stop, a cluster: as Ctrl-C
     print_anything()
     app()

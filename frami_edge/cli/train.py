@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from frami_edge.cli import console, options
+from frami_edge.interrupts import INTERRUPTED
 
 if TYPE_CHECKING:
     from frami_edge.card import TeacherCard
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from frami_edge.teacher.opening import OpenedTeacher
     from frami_edge.training import Progress, Settings, Training
 
-INTERRUPTED = 130  # 128 + SIGINT
 LOGGED_STEPS = 100  # between lines of a log
 
 HELP = """
@@ -74,12 +74,14 @@ def register(app: typer.Typer) -> None:
         from frami_edge import networks
         from frami_edge.compute import choose
         from frami_edge.errors import EXIT_USAGE, FramiError
-        from frami_edge.files import refuse_overwrite
+        from frami_edge.files import refuse_overwrite, refuse_own_source
 
         out = out or Path("student.pt" if teacher else "teacher.pt")
         settings = _settings(recipe, set_, seed, epochs=epochs, batch_size=batch_size, lr=lr, temperature=temperature,
                              hard_weight=hard_weight)
         networks.check_student(network)  # an unknown name is told before anything is read
+        if teacher:
+            refuse_own_source(out, teacher)
         refuse_overwrite(out, force)
         refuse_overwrite(recipe_of(out), force)
         if Path(recipe).resolve() == recipe_of(out).resolve():

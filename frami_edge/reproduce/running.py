@@ -18,13 +18,14 @@ from frami_edge.datasets import Dataset
 from frami_edge.errors import FramiError
 from frami_edge.evaluation import Evaluation, evaluate, torch_model
 from frami_edge.files import sha256, write_atomically
+from frami_edge.interrupts import INTERRUPTED, interrupt
 from frami_edge.reproduce import results
 from frami_edge.reproduce.results import Result
 from frami_edge.reproduce.tasks import Options, Task
 from frami_edge.runtime.fresh import OWN_PACKAGES, own_path
+from frami_edge.tables import to_toml
 from frami_edge.teacher.opening import OpenedTeacher, open_teacher
 
-INTERRUPTED = 130
 DECIMALS = 4  # of the logits that are kept
 PATIENCE = 15  # seconds in which an interrupted command saves what it has
 Call = Callable[[list[str], Path], int]  # (words after `frami-edge`, file for its results) -> exit code
@@ -90,6 +91,9 @@ class Runner:
             if task.cell.kind == "student" and column.opened:  # whose front-end and labels it takes too
                 card = column.opened.card.to_toml()
                 write_atomically(card_beside(model), lambda aside: aside.write_text(card, encoding="utf-8"))
+            if task.recipe.endswith(".toml"):  # the user's file, which may be edited while other cells run
+                recipe = to_toml(task.values)
+                write_atomically(recipe_beside(model), lambda aside: aside.write_text(recipe, encoding="utf-8"))
             words = command(task, model, column, self.options)
             code = self.call(words, folder / "output.txt")
             if code == INTERRUPTED:
@@ -109,6 +113,9 @@ class Runner:
             provenance: dict[str, Any] = {}
         else:
             opened, provenance = open_teacher(path), checkpoints.load(path).provenance
+        if task.data_free and column.opened and provenance.get("teacher_sha256") != column.opened.sha256:
+            raise FramiError(f"{path} is not a student of the teacher of this table.",
+                             "The teacher's file was replaced while its students were made; run them again.")
         test = column.data.with_labels(opened.card.labels).split(*cell.test)[1]
         found = evaluate(torch_model(opened.teacher, opened.card), test.clips)
         agreement = None
@@ -147,10 +154,16 @@ def card_beside(model: Path) -> Path:
     return model.with_name("teacher.toml")
 
 
+def recipe_beside(model: Path) -> Path:
+    """The user's recipe as it was when the table was begun, in the folder of a cell."""
+    return model.with_name("row.toml")
+
+
 def command(task: Task, model: Path, column: Column, options: Options) -> list[str]:
     """The words after ``frami-edge`` that make ``model``."""
     cell = task.cell
-    common = ["--recipe", task.recipe, *(word for each in task.overrides for word in ("--set", each)), "--seed",
+    recipe = str(recipe_beside(model)) if task.recipe.endswith(".toml") else task.recipe
+    common = ["--recipe", recipe, *(word for each in task.overrides for word in ("--set", each)), "--seed",
               str(task.seed), "--out", str(model), "--device", options.device, "--precision", options.precision]
     teacher = [str(column.path), *_opening(options)]
     if task.data_free:
@@ -213,14 +226,14 @@ def _interrupt(process: "subprocess.Popen[bytes]") -> None:
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """SIGTERM ends a run as Ctrl-C does, and SIGINT is not ignored, wherever we were started from.
+    """SIGTERM and a closed terminal end a run as Ctrl-C does, and SIGINT is not ignored, wherever we were started from.
 
     A shell starts what runs in its background with SIGINT ignored, and the processes started here would inherit that.
     """
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup has it
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, interrupt) for number in numbers}
     try:
         yield
     finally:

@@ -60,10 +60,10 @@ def test_an_interruption_leaves_with_130(raising: typer.Typer) -> None:
 @pytest.mark.skipif(os.name != "posix", reason="elsewhere nothing can be terminated so that it notices")
 def test_being_terminated_is_an_interruption() -> None:
     """What `kill`, `docker stop` and clusters send: distill and train keep what they have at an interruption."""
-    waiting = ("import time; from frami_edge.cli import main\n"
+    waiting = ("import time; from frami_edge import __main__; from frami_edge.cli import main\n"
                "@main.app.command('wait')\n"
                "def wait(): print('waiting', flush=True); time.sleep(120)\n"
-               "main.main()")
+               "__main__.main()")
     with subprocess.Popen([sys.executable, "-c", waiting, "wait"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                           text=True) as process:
         assert process.stdout is not None and process.stdout.readline() == "waiting\n"
@@ -111,6 +111,12 @@ def test_a_mistyped_word_is_a_usage_error_that_names_the_nearest(line: list[str]
     (["export"], 3, "There is no file student.pt"),
     (["bench"], 3, "student.onnx"),
     (["train", ".", "--network", "res81"], 2, "Did you mean 'res18'?"),
+    *(([command, "."], 2, ". is a folder") for command in ("export", "report", "inspect")),
+    (["distill", "teacher.pt", "--out", "teacher.pt", "--force"], 2, "replaced by what is made from it"),
+    (["train", ".", "--network", "wrn16", "--teacher", "teacher.pt", "--out", "teacher.pt", "--force"], 2,
+     "replaced by what is made from it"),
+    (["report", "teacher.pt", "--out", "teacher.pt", "--force"], 2, "replaced by what is made from it"),
+    (["networks", "--classes", "100000000000"], 2, "--classes"),
 ])
 def test_bad_input_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: list[str], code: int,
                            message: str) -> None:
