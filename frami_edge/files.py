@@ -44,6 +44,24 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
+def renamed(path: Path, suffix: str) -> Path:
+    """``path`` with another suffix.
+
+    Raises:
+        FramiError: it names no file, as "." and "/" do.
+    """
+    if not path.name:
+        raise FramiError(f"{path} is a folder.", "Give the name of a file.", exit_code=EXIT_USAGE)
+    return path.with_suffix(suffix)
+
+
+def refuse_own_source(path: Path, source: Path) -> None:
+    """Raise :class:`FramiError` where ``path``, which is to be written, is what it would be made from."""
+    if path.exists() and source.exists() and path.samefile(source):
+        raise FramiError(f"{path} would be replaced by what is made from it.", "Choose another --out.",
+                         exit_code=EXIT_USAGE)
+
+
 def refuse_overwrite(path: Path, force: bool, hint: str = "Say --force to replace it, or --out to write elsewhere."
                      ) -> None:
     """Raise :class:`FramiError` where ``path`` exists and the user did not say ``--force``, or is a folder."""

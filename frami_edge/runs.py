@@ -44,7 +44,7 @@ class RunDirectory:
         """What :meth:`start` noted."""
         try:
             return dict(json.loads((self.path / "run.json").read_text(encoding="utf-8")))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, TypeError) as error:
             raise FramiError(f"{self.path} holds no run that could go on: {error}",
                              "Start anew with --force.") from error
 

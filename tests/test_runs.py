@@ -96,6 +96,13 @@ def test_the_lock_of_a_dead_process_does_not_count(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.parametrize("content", ["null", "3", "[1]", "{"])
+def test_damaged_notes_are_told(tmp_path: Path, content: str) -> None:
+    (tmp_path / "run.json").write_text(content)
+    with pytest.raises(FramiError, match="holds no run that could go on"):
+        RunDirectory(tmp_path).identity()
+
+
 def test_what_was_noted_is_read_again(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path)
     assert run.events() == []

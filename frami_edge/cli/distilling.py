@@ -32,7 +32,7 @@ def run_distill(opened: "OpenedTeacher", teacher_path: Path, student: str, out: 
     from frami_edge.compute import choose
     from frami_edge.distillation.data_free import DataFreeDistillation
     from frami_edge.distillation.usual import usual_recipe
-    from frami_edge.files import refuse_overwrite
+    from frami_edge.files import refuse_overwrite, refuse_own_source
     from frami_edge.recipe import load
     from frami_edge.runs import RunDirectory
 
@@ -48,6 +48,7 @@ def run_distill(opened: "OpenedTeacher", teacher_path: Path, student: str, out: 
     if run.path == out:
         raise FramiError(f"{out} is what the folder of the run is called.", "Give --out another ending, such as .pt.",
                          exit_code=EXIT_USAGE)
+    refuse_own_source(out, teacher_path)
     refuse_overwrite(out, force or (resume and run.exists()))  # without a run, --resume starts one
     if processes.rank_here():
         together = processes.join(compute.device, strategy)  # waits until the first one has prepared the run

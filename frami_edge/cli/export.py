@@ -26,8 +26,9 @@ def export(
     calibration: Annotated[Path | None, typer.Option(
         help="Run folder whose samples calibrate; by default NAME.run beside the checkpoint.",
         show_default=False)] = None,
-    min_agreement: Annotated[float, typer.Option(
-        min=0, max=1, help="Least share of samples on which int8 must decide as float32 does.")] = 0.98,
+    min_agreement: Annotated[float | None, typer.Option(
+        min=0, max=1, help="Least share of samples on which int8 must decide as float32 does; by default 0.98.",
+        show_default=False)] = None,
     out: Annotated[Path | None, typer.Option(
         "--out", "-o", help="File to write; by default the checkpoint's name with .onnx, .fp16.onnx or "
                                ".int8.onnx.",
@@ -52,13 +53,15 @@ def export(
     """
     from frami_edge.exporters.onnx import DEFAULT_OPSET, Int8, export_onnx
     from frami_edge.exporters.ort import export_ort, paths_beside
-    from frami_edge.files import refuse_overwrite
+    from frami_edge.files import refuse_overwrite, renamed
     from frami_edge.runtime.report import parity_text
 
-    if calibration and not int8:
-        raise FramiError("--calibration belongs to --int8.", exit_code=EXIT_USAGE)
-    wanted = Int8(calibration or checkpoint.with_suffix(".run"), min_agreement) if int8 else None
-    out = out or checkpoint.with_suffix(".int8.onnx" if int8 else ".fp16.onnx" if fp16 else ".onnx")
+    for option, value in (("--calibration", calibration), ("--min-agreement", min_agreement)):
+        if value is not None and not int8:
+            raise FramiError(f"{option} belongs to --int8.", exit_code=EXIT_USAGE)
+    least = Int8.least_agreement if min_agreement is None else min_agreement
+    wanted = Int8(calibration or renamed(checkpoint, ".run"), least) if int8 else None
+    out = out or renamed(checkpoint, ".int8.onnx" if int8 else ".fp16.onnx" if fp16 else ".onnx")
     for path in paths_beside(out) if ort else ():
         refuse_overwrite(path, force)  # now, not after the work
     result = export_onnx(checkpoint, out, opset=DEFAULT_OPSET if opset is None else opset, force=force, arch=arch,

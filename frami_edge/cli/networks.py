@@ -19,8 +19,8 @@ def register(app: typer.Typer) -> None:
 
 
 def networks(
-    classes: Annotated[int, typer.Option(min=2, help="Classes of the linear classifier.")] = 10,
-    n_mels: Annotated[int, typer.Option(min=4, help="Mel bands of the front-end.")] = 40,
+    classes: Annotated[int, typer.Option(min=2, max=1_000_000, help="Classes of the linear classifier.")] = 10,
+    n_mels: Annotated[int, typer.Option(min=4, max=10_000, help="Mel bands of the front-end.")] = 40,
     student: Annotated[str | None, typer.Option(
         help="A network of your own beside them: my.py:build.", show_default=False)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the table as JSON.")] = False,

@@ -34,7 +34,9 @@ def register(app: typer.Typer) -> None:
             help="Code that builds a student of your own: my.py:build.", show_default=False)] = None,
         trust: options.Trust = False,
     ) -> None:
-        written = write_report(student, run or student.with_suffix(".run"), out or student.with_suffix(".html"),
+        from frami_edge.files import renamed
+
+        written = write_report(student, run or renamed(student, ".run"), out or renamed(student, ".html"),
                                per_class, classes, force, arch, trust)
         console.out.print(f"{written}  {written.stat().st_size / 1e6:.2f} MB", soft_wrap=True)
 
@@ -43,13 +45,14 @@ def write_report(student: Path, run: Path, out: Path, per_class: int = 4, classe
                  arch: str | None = None, trust: bool = False) -> Path:
     """Write the page; returns its path."""
     from frami_edge import checkpoints
-    from frami_edge.files import refuse_overwrite, write_atomically
+    from frami_edge.files import refuse_overwrite, refuse_own_source, write_atomically
     from frami_edge.report.contents import gather
     from frami_edge.report.page import render
     from frami_edge.runs import RunDirectory
 
+    refuse_own_source(out, student)
     refuse_overwrite(out, force)
     contents = gather(student.name, checkpoints.load(student, arch, trust), RunDirectory(run), per_class, classes)
     text = render(contents)
-    write_atomically(out, lambda aside: aside.write_text(text, encoding="utf-8"))
+    write_atomically(out, lambda aside: aside.write_text(text, encoding="utf-8", errors="backslashreplace"))
     return out

@@ -59,7 +59,7 @@ def _state_of(bank: "RunDirectory", run: "RunDirectory", identity: dict[str, Any
 
     if bank.path.resolve() == run.path.resolve():
         raise FramiError(f"{bank.path} would be its own bank.", "Choose another --out.", exit_code=EXIT_USAGE)
-    if bank.identity()["teacher_sha256"] != identity["teacher_sha256"]:
+    if bank.identity().get("teacher_sha256") != identity["teacher_sha256"]:
         raise FramiError(f"{bank.path} holds samples of another teacher, {bank.identity().get('teacher')}.",
                          exit_code=EXIT_USAGE)
     if bank.identity().get("card_sha256") != identity["card_sha256"]:

@@ -12,7 +12,7 @@ from frami_edge import checkpoints, networks
 from frami_edge.card import CARD_NAME, FILL_IN, Clip, MelSpec, TeacherCard
 from frami_edge.errors import EXIT_USAGE, FramiError
 from frami_edge.factories import call, find_factory
-from frami_edge.files import sha256
+from frami_edge.files import renamed, sha256
 from frami_edge.probing import WRAP, described, probe
 from frami_edge.runtime.text import decoded
 from frami_edge.teacher import inputs
@@ -117,7 +117,7 @@ def inspect(path: Path, card: Path | None = None, arch: str | None = None, trust
 
 def beside(path: Path) -> Path | None:
     """The card beside ``path``, if there is one."""
-    return next((each for each in (path.with_suffix(".toml"), path.with_name(CARD_NAME)) if each.is_file()), None)
+    return next((each for each in (renamed(path, ".toml"), path.with_name(CARD_NAME)) if each.is_file()), None)
 
 
 def look_at(net: nn.Module, card: TeacherCard | None = None, matches: list[Match] | None = None,

@@ -106,6 +106,7 @@ def test_forced_into_another_file(folder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("line", "code", "said"), [
     (["export", "absent.pt"], 3, "There is no file absent.pt"),
     (["export", "absent.pt", "--calibration", "absent.run"], 2, "belongs to --int8"),
+    (["export", "absent.pt", "--min-agreement", "0.9"], 2, "belongs to --int8"),
     (["bench"], 3, "There is no file student.onnx"),
     (["bench", "--threads", "0"], 2, "--threads"),
     (["bench", "--runs", "x"], 2, "--runs"),
