@@ -4,6 +4,7 @@ The device is pretended (``pretended_cuda.py``), so that this is tested where th
 """
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -74,8 +75,8 @@ def test_whole_runs(method: str, time_dependent: bool, tmp_path: Path) -> None:
     with PretendedCuda():
         work = run_of(tmp_path, small_runs.make_teacher(time_dependent), settings)
         student = work.run()
-        verdict = work.verdict(student)
-        assert student(torch.randn(2, 40, 51)).isfinite().all() and verdict.agreement >= 0
+        assert student(torch.randn(2, 40, 51)).isfinite().all()
+        assert math.isfinite(work.verdict(student).divergence)
 
 
 @pytest.mark.parametrize("front_end", FRONT_ENDS)

@@ -9,8 +9,10 @@ import small
 import small_runs
 import soundfile
 import torch
+import typer
 
 from frami_edge import checkpoints, networks, recipe
+from frami_edge.cli.main import app
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("frami_edge/**/*.md")]
@@ -18,7 +20,8 @@ PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("frami_edge/
 
 def anchors(page: Path) -> set[str]:
     """Of the headings, as GitHub makes them: lower case, without punctuation, hyphens for blanks."""
-    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
@@ -29,6 +32,33 @@ def test_links(page: Path) -> None:
             path, _, anchor = target.partition("#")
             there = (page.parent / path).resolve() if path else page
             assert there.exists() and (not anchor or anchor in anchors(there)), target
+
+
+COMMAND = re.compile(r"^(?:[A-Z_]+=\S+ )?(frami-edge|python benchmarks/)(?: ?)([\w-]+)(?:\.py)?(.*)$")
+
+
+def commands(page: Path) -> list[tuple[str, str, list[str]]]:
+    """Of the indented and fenced lines: program, command, and the options that it is given."""
+    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+    found = [COMMAND.match(line.strip()) for line in text.splitlines() if line.startswith("    ")]
+    return [(match[1], match[2], re.findall(r"(?<=\s)--?[a-z][\w-]*", match[3].partition("      #")[0]))
+            for match in found if match]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_and_options_exist(page: Path) -> None:
+    known = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    for program, name, options in commands(page):
+        if program == "frami-edge":
+            assert name in known, f"frami-edge {name}"
+            there = {each for parameter in known[name].params for each in (*parameter.opts, *parameter.secondary_opts)}
+        else:
+            there = set(re.findall(r'"(--?[a-z][\w-]*)"', (ROOT / "benchmarks" / f"{name}.py").read_text()))
+        assert not set(options) - there, f"{program} {name}: {set(options) - there}"
+
+
+def test_many_commands_are_looked_at() -> None:
+    assert sum(len(commands(page)) for page in PAGES) > 100
 
 
 def snippets(page: Path) -> list[str]:

@@ -4,31 +4,18 @@ from dataclasses import replace
 
 import pytest
 import torch
+from bands import CARD, accuracy, bands
 
 from frami_edge import networks
-from frami_edge.card import Clip, MelSpec, Normalisation, TeacherCard
+from frami_edge.card import TeacherCard
 from frami_edge.compute import choose
 from frami_edge.datasets import Dataset
 from frami_edge.errors import FramiError
-from frami_edge.networks.base import Network
 from frami_edge.recordings import Recordings
 from frami_edge.teacher.taps import Teacher
 from frami_edge.training import LEAST_EPOCHS, LEAST_STEPS, Progress, Settings, Training, default_card
 
-CARD = TeacherCard(labels=("low", "middle", "high"), time_dependent=False, clip=Clip(seconds=0.2),
-                   frontend=MelSpec(n_mels=12, normalisation=Normalisation(kind="global", mean=-8.0, std=3.0)))
 SHORT = Settings(epochs=6, batch_size=24, lr=0.05)
-
-
-def bands(clips: int = 96, frames: int = 25, seed: int = 0) -> Recordings:
-    """Log-Mels of noise in which one third of the bands is louder; the class is which third."""
-    generator = torch.Generator().manual_seed(seed)
-    labels = torch.arange(clips) % 3
-    log_mel = -10 + torch.randn(clips, frames, 12, generator=generator)
-    for clip, label in enumerate(labels):
-        log_mel[clip, :, 4 * label : 4 * label + 4] += 3
-    lengths = torch.full((clips,), frames)
-    return Recordings(log_mel.flatten(0, 1), lengths.cumsum(0) - lengths, lengths, labels)
 
 
 def make(settings: Settings = SHORT, recordings: Recordings | None = None, card: TeacherCard = CARD,
@@ -36,14 +23,6 @@ def make(settings: Settings = SHORT, recordings: Recordings | None = None, card:
     torch.manual_seed(settings.seed)
     network = networks.build("wrn16", card.classes, card.frontend.n_mels)
     return Training(network, recordings or bands(), card, settings, choose("cpu", "float32"), teacher)
-
-
-@torch.no_grad()
-def accuracy(network: Network, seed: int = 1, permuted: bool = False) -> float:
-    fresh = bands(seed=seed)
-    log_mel = (fresh.frames.unflatten(0, (-1, 25)).transpose(1, 2) + 8) / 3
-    labels = (fresh.labels + 1) % 3 if permuted else fresh.labels
-    return float((network(log_mel).argmax(1) == labels).float().mean())
 
 
 @pytest.fixture(scope="module")

@@ -4,18 +4,22 @@ import json
 import math
 from pathlib import Path
 
+import bands
 import pytest
 import torch
 from small_runs import make_run, make_teacher, quick
 from torch import nn
 
 from frami_edge import networks, recipe
-from frami_edge.distillation.data_free import Progress, taken_over
+from frami_edge.compute import choose
+from frami_edge.distillation.data_free import DataFreeDistillation, Progress, taken_over
 from frami_edge.distillation.distiller import Distiller, Lesson
 from frami_edge.errors import FramiError
 from frami_edge.inversion import views
 from frami_edge.inversion.inverter import Inverter
 from frami_edge.runs import RunDirectory
+from frami_edge.teacher.taps import Teacher
+from frami_edge.training import Settings, Training
 
 
 def test_interrupted_and_resumed_is_the_same_student(tmp_path: Path) -> None:
@@ -40,6 +44,23 @@ def test_interrupted_and_resumed_is_the_same_student(tmp_path: Path) -> None:
         assert torch.equal(one, other), name
 
 
+def test_a_student_hears_in_recordings_what_its_teacher_hears(tmp_path: Path) -> None:
+    """All of it together, without a recording for the student: the one thing that it is for."""
+    torch.manual_seed(0)
+    compute = choose("cpu", "float32")
+    taught = Training(networks.build("wrn16", 3, 12), bands.bands(), bands.CARD,
+                      Settings(epochs=6, batch_size=24, lr=0.05), compute).run()
+    assert bands.accuracy(taught) > 0.95
+    settings = recipe.load("quick", [
+        "inversion.batches=3", "inversion.warmup_batches=2", "inversion.batch_size=24", "inversion.first_steps=60",
+        "inversion.ngf=8", "distillation.batch_size=24", "distillation.alternate.steps=5",
+        "distillation.finish.steps=80"])
+    work = DataFreeDistillation(Teacher(taught, bands.CARD), "sha", "wrn16", settings, compute, RunDirectory(tmp_path),
+                                0)
+    student = work.run()
+    assert bands.accuracy(student) > 0.9 and work.verdict(student).agreement > 0.9
+
+
 def test_seed_decides(tmp_path: Path) -> None:
     settings = quick("distillation.finish.steps=0")
     first, again, other = (make_run(tmp_path / name, settings, seed).run().classifier.weight
@@ -58,7 +79,7 @@ def test_run_folder_tells_the_story(tmp_path: Path) -> None:
     assert len(lines) == 4 and '"bn"' in lines[0] and '"frame_reuse"' in lines[2]
     assert len(work.bank) == 24
     verdict = work.verdict(student)
-    assert verdict.samples == 16 and 0 <= verdict.agreement <= 1 and verdict.bn_gap > 0
+    assert verdict.samples == 16 and verdict.bn_gap > 0
     assert verdict.richness is None and 0 <= verdict.diversity <= 2  # half a second is too short to cut
     assert len(work.bank) == 24  # fresh samples do not go into it
 
