@@ -90,7 +90,8 @@ def open_session(content: bytes, name: str, threads: int = 1,
     """A session on the CPU. ``name`` is the file that an error names; ``options`` replace those of ``threads``."""
     options = options or session_options(threads)
     try:
-        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        # without the fallback, which tries once more and tells stdout about it
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"], enable_fallback=0)
     except Exception as error:  # its exceptions share no public base class
         reason = str(error).split(":")[-1].strip().rstrip(".")
         if content.startswith(TORCH_MAGIC):

@@ -109,6 +109,14 @@ def test_metadata_that_is_not_ours(exported, tmp_path: Path, key: str, value: st
         open_model(altered(exported.model, tmp_path, key, value))
 
 
+def test_a_damaged_model_leaves_stdout_alone(exported, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Of an operator whose name is no text ONNX Runtime would tell twice, and print."""
+    (tmp_path / "damaged.onnx").write_bytes(exported.model.read_bytes().replace(b"Conv", b"\xa4onv"))
+    with pytest.raises(FramiError, match="cannot be opened"):
+        open_model(tmp_path / "damaged.onnx")
+    assert capfd.readouterr().out == ""
+
+
 def test_metadata_that_is_no_text(exported, tmp_path: Path) -> None:
     content = exported.model.read_bytes().replace(b"student_sha256", b"s\xd5udent_sha256")
     (tmp_path / "damaged.onnx").write_bytes(content)
