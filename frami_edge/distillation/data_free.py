@@ -46,7 +46,7 @@ class DataFreeDistillation:
 
     Args:
         run: its folder; a checkpoint in it is gone on from.
-        seed: of everything random. On the CPU the same seed gives the same student, also when interrupted.
+        seed: of everything random. On one machine's CPU it gives the same student again, also when interrupted.
         processes: that share the work: each synthesizes its own batches for the bank, and all learn together.
         synthesizer: makes the one that makes the samples; by default that of the recipe's ``inversion.method``.
     """

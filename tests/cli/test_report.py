@@ -2,7 +2,9 @@
 
 import base64
 import io
+import os
 import shutil
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -153,6 +155,14 @@ def test_problems_are_told_and_nothing_is_written(folder: Path) -> None:
     done = run(app, ["report"])
     assert done.exit_code == 2 and "exists already" in done.stderr
     assert (folder / "student.html").read_text() == "precious"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are text")
+def test_a_name_that_is_no_text(folder: Path) -> None:
+    name = os.fsdecode(b"st\xff.pt")
+    shutil.copy("student.pt", name)
+    done = run(app, ["report", name, "--run", "student.run", "--out", "page.html"])
+    assert done.exit_code == 0 and "st\\udcff.pt" in Path("page.html").read_text(encoding="utf-8")
 
 
 def _torch_file(path: Path) -> Path:
