@@ -33,10 +33,17 @@ except KeyboardInterrupt:
 """
 
 
+def heed_signals() -> None:
+    """Whatever the tests were started from, such as nohup or the background of a shell, which ignore some."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def ran(folder: Path, signals: int, name: str = "SIGTERM") -> tuple[int, str]:
     (folder / "slow.py").write_text(SLOW.format(signals=signals, name=name))
     done = subprocess.run([sys.executable, "-c", MAIN], cwd=folder, capture_output=True, text=True, timeout=60,
-                          preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
+                          preexec_fn=heed_signals)
     return done.returncode, done.stdout + done.stderr
 
 

@@ -79,7 +79,7 @@ def test_run_folder_tells_the_story(tmp_path: Path) -> None:
     assert len(lines) == 4 and '"bn"' in lines[0] and '"frame_reuse"' in lines[2]
     assert len(work.bank) == 24
     verdict = work.verdict(student)
-    assert verdict.samples == 16 and verdict.bn_gap > 0
+    assert verdict.samples == 16 and 0 <= verdict.agreement <= 1 and verdict.bn_gap > 0
     assert verdict.richness is None and 0 <= verdict.diversity <= 2  # half a second is too short to cut
     assert len(work.bank) == 24  # fresh samples do not go into it
 
